@@ -1,0 +1,59 @@
+"""Base of every set of hyper-parameters: declared once, checked always, readable as YAML or JSON."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from atomlens.errors import InputError
+
+
+class Config(BaseModel):
+    """Frozen hyper-parameters. An unknown key is an error that names the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, file: str | None = None) -> Self:
+        """Build from a plain mapping.
+
+        Raises:
+            InputError: an unknown key, a missing one, or a value of the wrong type or range.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise InputError(_first_problem(error, cls), file=file) from None
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The clause that ends an error message about an unknown word."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def _first_problem(error: ValidationError, config: type[BaseModel]) -> str:
+    first = error.errors()[0]
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, InputError):
+        return inner.problem
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        return f"unknown configuration key '{name}'; {nearest(path[-1], _keys_at(config, path[:-1]))}"
+    if first["type"] == "missing":
+        return f"configuration key '{name}' is missing; add it"
+    return f"configuration key '{name}': {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"
+
+
+def _keys_at(config: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        field = config.model_fields.get(part)
+        annotation = getattr(field, "annotation", None)
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        config = annotation
+    return list(config.model_fields)

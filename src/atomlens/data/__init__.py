@@ -1,0 +1,1 @@
+"""Structures, labels, neighbour lists, units and files."""

@@ -1,0 +1,245 @@
+"""Many labelled structures in flat arrays, in memory or mapped from disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atomlens.data.batch import Batch, Pairs
+from atomlens.data.neighbours import neighbour_list
+from atomlens.data.quantities import quantity
+from atomlens.data.system import AtomicSystem, check_structure
+from atomlens.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Structures end to end with their labels, in internal units (eV, Å, e).
+
+    ``labels`` maps a name of `atomlens.data.quantities` to an array with one row per structure or per atom; NaN marks a
+    label that is not known.
+    """
+
+    numbers: np.ndarray  # (atoms,) int64
+    positions: np.ndarray  # (atoms, 3) Å float64
+    offsets: np.ndarray  # (structures + 1,) int64, where each structure starts
+    cell: np.ndarray  # (structures, 3, 3) Å
+    pbc: np.ndarray  # (structures, 3) bool
+    charge: np.ndarray  # (structures,) e
+    labels: Mapping[str, np.ndarray]
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # provenance: source, level of theory, seed, ...
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> AtomicSystem:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"structure {index} of {len(self)}")
+        index %= len(self)
+        atoms = slice(self.offsets[index], self.offsets[index + 1])
+        return AtomicSystem(
+            numbers=np.asarray(self.numbers[atoms]),
+            positions=np.asarray(self.positions[atoms]),
+            cell=np.asarray(self.cell[index]),
+            pbc=np.asarray(self.pbc[index]),
+            charge=float(self.charge[index]),
+        )
+
+    def __iter__(self) -> Iterator[AtomicSystem]:
+        return (self[index] for index in range(len(self)))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        numbers: np.ndarray,
+        positions: np.ndarray,
+        n_atoms: np.ndarray,
+        labels: Mapping[str, np.ndarray],
+        *,
+        cell: np.ndarray | None = None,
+        pbc: np.ndarray | None = None,
+        charge: np.ndarray | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Build from flat arrays (shapes as in the class, ``n_atoms`` one count per structure) and check every one.
+
+        Raises:
+            InputError: a structure is impossible, or a label is missing, infinite or of the wrong shape.
+        """
+        count = len(n_atoms)
+        if count == 0:
+            raise InputError("holds no structures; give at least one")
+        made = cls(
+            numbers=np.ascontiguousarray(numbers, dtype=np.int64),
+            positions=np.ascontiguousarray(positions, dtype=np.float64),
+            offsets=np.concatenate([[0], np.cumsum(n_atoms)]).astype(np.int64),
+            cell=np.zeros((count, 3, 3)) if cell is None else np.ascontiguousarray(cell, dtype=np.float64),
+            pbc=np.zeros((count, 3), dtype=bool) if pbc is None else np.ascontiguousarray(pbc, dtype=bool),
+            charge=np.zeros(count) if charge is None else np.ascontiguousarray(charge, dtype=np.float64),
+            labels={name: np.ascontiguousarray(values, dtype=np.float64) for name, values in labels.items()},
+            metadata=dict(metadata or {}),
+        )
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """Check every structure and the shape of every label.
+
+        Raises:
+            InputError: names the first structure that is impossible, or the label that is wrong.
+        """
+        for name, values in self.labels.items():
+            _check_label(name, values, self)
+        for index in range(len(self)):
+            atoms = slice(self.offsets[index], self.offsets[index + 1])
+            try:
+                check_structure(self.numbers[atoms], self.positions[atoms], self.cell[index], self.pbc[index])
+            except InputError as error:
+                raise error.at(structure=index) from None
+
+    def require(self, name: str) -> np.ndarray:
+        """The labels of a quantity that every structure must have.
+
+        Raises:
+            InputError: it is absent, or not known for some structure.
+        """
+        if name not in self.labels:
+            have = ", ".join(self.labels) or "none"
+            raise InputError(f"has no label '{name}' (it has: {have}); name its key and unit, or train without it")
+        values = self.labels[name]
+        missing = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        if len(missing):
+            row = int(missing[0])
+            per_atom = quantity(name).per == "atom"
+            structure = int(np.searchsorted(self.offsets, row, side="right") - 1) if per_atom else row
+            atom = row - int(self.offsets[structure]) if per_atom else None
+            raise InputError(
+                f"the label '{name}' is missing or not finite; leave the structure out", structure=structure, atom=atom
+            )
+        return values
+
+    @property
+    def n_atoms(self) -> np.ndarray:
+        """(structures,) number of atoms."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def elements(self) -> list[int]:
+        """Atomic numbers that occur, in rising order."""
+        return [int(number) for number in np.unique(self.numbers)]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over structures and labels: the same content has the same hash, wherever it is stored."""
+        digest = hashlib.sha256()
+        arrays = {name: getattr(self, name) for name in ("numbers", "positions", "offsets", "cell", "pbc", "charge")}
+        for name, values in {**arrays, **{f"labels.{key}": self.labels[key] for key in sorted(self.labels)}}.items():
+            digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+    def counts(self) -> tuple[np.ndarray, list[int]]:
+        """How many atoms of each element a structure has: (structures, elements), and the elements."""
+        column = np.searchsorted(self.elements, self.numbers)
+        table = np.zeros((len(self), len(self.elements)))
+        np.add.at(table, (np.repeat(np.arange(len(self)), self.n_atoms), column), 1.0)
+        return table, self.elements
+
+    def subset(self, indices: np.ndarray) -> Dataset:
+        """The structures at ``indices``, in that order, in memory."""
+        rows = ranges(self.offsets, indices)
+        return Dataset(
+            numbers=self.numbers[rows],
+            positions=self.positions[rows],
+            offsets=np.concatenate([[0], np.cumsum(self.n_atoms[indices])]).astype(np.int64),
+            cell=self.cell[indices],
+            pbc=self.pbc[indices],
+            charge=self.charge[indices],
+            labels={name: v[rows if quantity(name).per == "atom" else indices] for name, v in self.labels.items()},
+            metadata=self.metadata,
+        )
+
+
+def _check_label(name: str, values: np.ndarray, data: Dataset) -> None:
+    kind = quantity(name)
+    rows = len(data) if kind.per == "system" else len(data.numbers)
+    if values.shape != (rows, *kind.shape):
+        raise InputError(
+            f"the label '{name}' has shape {values.shape} where {(rows, *kind.shape)} is needed (one row per {kind.per})"
+        )
+    if np.isinf(values).any():
+        raise InputError(f"the label '{name}' holds an infinite number; mark unknown labels as NaN")
+
+
+def ranges(offsets: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The rows offsets[k] … offsets[k + 1] - 1 of every k in ``indices``, laid end to end, without a Python loop."""
+    starts, sizes = offsets[indices], offsets[np.asarray(indices) + 1] - offsets[indices]
+    ends = np.cumsum(sizes)
+    return np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1] if len(ends) else 0)
+
+
+class BatchSource:
+    """Hands out batches of a data set: neighbours are searched once, batches are gathered without Python loops.
+
+    Args:
+        data: structures with their labels.
+        cutoff: in Å; None for every pair of open structures.
+        targets: names of the labels that come along with a batch.
+
+    Raises:
+        InputError: a label is missing, or two atoms of a structure nearly coincide.
+    """
+
+    def __init__(self, data: Dataset, cutoff: float | None, targets: list[str]) -> None:
+        self.data = data
+        self._targets = {name: data.require(name) for name in targets}
+        lists = []
+        for index, system in enumerate(data):
+            try:
+                lists.append(neighbour_list(system, cutoff))
+            except InputError as error:
+                raise error.at(structure=index) from None
+        self._pair_offsets = np.concatenate([[0], np.cumsum([len(found[0]) for found in lists])]).astype(np.int64)
+        self._centre = np.concatenate([found[0] for found in lists]).astype(np.int32)
+        self._neighbour = np.concatenate([found[1] for found in lists]).astype(np.int32)
+        self._shift = np.concatenate([found[2] for found in lists]) if data.pbc.any() else None
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def pair_count(self, indices: np.ndarray) -> np.ndarray:
+        """(structures,) number of directed pairs."""
+        return np.asarray(np.diff(self._pair_offsets)[indices])
+
+    def batch(self, indices: np.ndarray) -> tuple[Batch, dict[str, Tensor]]:
+        """The structures at ``indices`` as a batch, and their targets as float64 tensors."""
+        data = self.data
+        sizes = data.n_atoms[indices]
+        atom_rows, pair_rows = ranges(data.offsets, indices), ranges(self._pair_offsets, indices)
+        starts = np.repeat(np.cumsum(sizes) - sizes, self.pair_count(indices))
+        pairs = Pairs(
+            centre=torch.from_numpy(self._centre[pair_rows] + starts),
+            neighbour=torch.from_numpy(self._neighbour[pair_rows] + starts),
+            shift=None if self._shift is None else torch.from_numpy(self._shift[pair_rows].astype(np.float64)),
+        )
+        batch = Batch(
+            numbers=torch.from_numpy(data.numbers[atom_rows]),
+            positions=torch.from_numpy(data.positions[atom_rows]),
+            system=torch.from_numpy(np.repeat(np.arange(len(indices)), sizes)),
+            cell=torch.from_numpy(data.cell[indices]),
+            pbc=torch.from_numpy(data.pbc[indices]),
+            charge=torch.from_numpy(data.charge[indices]),
+            pairs=pairs,
+        )
+        targets = {
+            name: torch.from_numpy(values[atom_rows if quantity(name).per == "atom" else indices])
+            for name, values in self._targets.items()
+        }
+        return batch, targets

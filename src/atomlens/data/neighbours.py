@@ -1,0 +1,62 @@
+"""Exact neighbour lists: every pair within the cutoff, every periodic image, no cap."""
+
+from __future__ import annotations
+
+import numpy as np
+import vesin
+from ase.geometry import complete_cell
+
+from atomlens.data.system import AtomicSystem, symbol
+from atomlens.errors import InputError
+
+MIN_DISTANCE = 0.2  # Å; nothing that is an atom comes so close to another
+
+NeighbourList = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def neighbour_list(system: AtomicSystem, cutoff: float | None) -> NeighbourList:
+    """All directed pairs with d < ``cutoff``; for open structures ``None`` means every pair.
+
+    A periodic structure lists each image of a neighbour, its own atoms' images included, also in cells smaller than the
+    cutoff.
+
+    Args:
+        system: the structure, in Å.
+        cutoff: in Å.
+
+    Returns:
+        centre (pairs,) int64, in rising order; neighbour (pairs,) int64; shift (pairs, 3) int32, the lattice vectors to
+        add to the neighbour's position.
+
+    Raises:
+        InputError: two atoms are closer than 0.2 Å, or a periodic structure is asked for without a cutoff.
+    """
+    periodic = bool(system.pbc.any())
+    if cutoff is None and periodic:
+        raise InputError("is periodic, but the model has no cutoff and would sum over endless images; set a cutoff")
+    if len(system.numbers) == 1 and not periodic:
+        empty = np.empty(0, dtype=np.int64)
+        return empty, empty, np.empty((0, 3), dtype=np.int32)
+    reach = _diameter(system.positions) if cutoff is None else cutoff
+    finder = vesin.NeighborList(cutoff=reach, full_list=True, sorted=True, n_threads=1)
+    centre, neighbour, shift, distance = finder.compute(
+        points=system.positions,
+        box=np.asarray(complete_cell(system.cell)) if periodic else np.zeros((3, 3)),
+        periodic=system.pbc.tolist(),
+        quantities="ijSd",
+    )
+    if len(distance) and distance.min() < MIN_DISTANCE:
+        _refuse_clash(system, int(centre[distance.argmin()]), int(neighbour[distance.argmin()]), float(distance.min()))
+    return centre.astype(np.int64), neighbour.astype(np.int64), shift.astype(np.int32).reshape(-1, 3)
+
+
+def _diameter(positions: np.ndarray) -> float:
+    # The box diagonal bounds every distance; the margin keeps the farthest pair strictly inside.
+    return float(np.linalg.norm(np.ptp(positions, axis=0))) * 1.001 + 1.0
+
+
+def _refuse_clash(system: AtomicSystem, first: int, second: int, distance: float) -> None:
+    names = [f"atom {atom} ({symbol(int(system.numbers[atom]))})" for atom in sorted((first, second))]
+    raise InputError(
+        f"{names[0]} and {names[1]} are {distance:.3f} Å apart, closer than {MIN_DISTANCE} Å; repair or remove the structure"
+    )

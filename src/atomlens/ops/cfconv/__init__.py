@@ -1,0 +1,5 @@
+"""The continuous-filter convolution of SchNet."""
+
+from atomlens.ops.cfconv.reference import cfconv
+
+__all__ = ["cfconv"]

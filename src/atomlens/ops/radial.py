@@ -1,0 +1,46 @@
+"""Functions of one distance: radial bases and cutoffs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def gaussian_basis(distances: Tensor, centres: Tensor, gamma: float) -> Tensor:
+    """e_k(d) = exp(-γ (d - μ_k)²) (thesis eq. 3.3, 4.11).
+
+    Args:
+        distances: (pairs,) in Å.
+        centres: (basis,) in Å.
+        gamma: in Å⁻².
+
+    Returns:
+        (pairs, basis)
+    """
+    return torch.exp(-gamma * (distances[:, None] - centres).square())
+
+
+def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+    """½ (cos(π d / r_c) + 1) inside r_c, else 0; its second derivative jumps at r_c (insights paper 2.1, Behler 2011)."""
+    inside = 0.5 * (torch.cos(distances * (math.pi / cutoff)) + 1.0)
+    return torch.where(distances < cutoff, inside, torch.zeros_like(inside))
+
+
+def smooth_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+    """1 - 28 u⁶ + 48 u⁷ - 21 u⁸ with u = d / r_c inside r_c, else 0.
+
+    The polynomial envelope of Gasteiger et al. (2020) with p = 6: value, first and second derivative vanish at r_c, so
+    forces have a continuous slope there, and short distances are left nearly untouched.
+    """
+    u = (distances / cutoff).clamp(max=1.0)
+    return 1.0 + u.pow(6) * (-28.0 + u * (48.0 - 21.0 * u))
+
+
+def no_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+    """One at every distance."""
+    return torch.ones_like(distances)
+
+
+CUTOFF_FUNCTIONS = {"cosine": cosine_cutoff, "smooth": smooth_cutoff, "none": no_cutoff}
