@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -33,6 +34,37 @@ def nearest(word: str, known: list[str]) -> str:
     """The clause that ends an error message about an unknown word."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"known are {', '.join(sorted(known))}"
+
+
+def template(config: type[BaseModel], values: BaseModel | None = None, indent: int = 0) -> str:
+    """Every key with its default and meaning, as YAML with comments."""
+    lines = []
+    for name, field in config.model_fields.items():
+        value = getattr(values, name, None) if values is not None else field.get_default(call_default_factory=True)
+        pad = "  " * indent
+        if isinstance(value, BaseModel):
+            lines += [f"{pad}{name}:", template(type(value), value, indent + 1)]
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            lines += [f"{pad}{name}:", template(field.annotation, None, indent + 1)]
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            entries = [template(type(entry), entry, indent + 2) for entry in value]
+            lines += [f"{pad}{name}:", *(entry.replace(f"{pad}    ", f"{pad}  - ", 1) for entry in entries)]
+        else:
+            shown = "..." if field.is_required() else json.dumps(value)
+            comment = f"  # {field.description}" if field.description else ""
+            lines.append(f"{pad}{name}: {shown}{comment}")
+    return "\n".join(lines)
+
+
+def set_by_path(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set ``values["a"]["b"]`` for the path ``a.b``, making the mappings on the way."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise InputError(f"'{path}' cannot be set: '{parent}' holds no settings")
+        values = inner
+    values[last] = value
 
 
 def _first_problem(error: ValidationError, config: type[BaseModel]) -> str:

@@ -66,7 +66,8 @@ def new_folder(path: str | Path, *, resuming: bool = False) -> Path:
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file, not a folder; choose another output folder", file=str(folder))
-    if not resuming and folder.is_dir() and any(folder.iterdir()):
+    # Names with a leading dot are what a killed process left of a file that it was still writing.
+    if not resuming and folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise InputError("is not empty; choose another output folder, or resume the run in it", file=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

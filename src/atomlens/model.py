@@ -67,7 +67,8 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         self.elements = tuple(sorted(int(number) for number in elements))
-        self.provenance: dict[str, Any] = {}
+        self.provenance: dict[str, Any] = {}  # how it came to be: data and split hashes, versions, baselines
+        self.examples: tuple[AtomicSystem, ...] = ()  # structures for the fingerprint of the model file
         representation_config: Any = config.representation
         self.representation: Representation = REPRESENTATIONS[representation_config.name][1](representation_config)
         self.readouts = nn.ModuleDict()
@@ -89,6 +90,16 @@ class Model(nn.Module):
         if "energy" not in self.readouts:
             raise InputError("the model does not predict energies; use a model with an energy readout")
         return cast(Energy, self.readouts["energy"])
+
+    @property
+    def predicted(self) -> list[str]:
+        """Names of all that it can predict: per readout the property and its atom terms, then forces and stress."""
+        names = [
+            name
+            for module in self.readouts.values()
+            for name in (cast(Readout, module).quantity, cast(Readout, module).atom_quantity)
+        ]
+        return [*names, "forces", "stress"] if "energy" in names else names
 
     @property
     def dtype(self) -> torch.dtype:
@@ -157,22 +168,41 @@ class Model(nn.Module):
         Raises:
             InputError: an impossible structure, or an element that the model never saw; both name the place.
         """
-        return collate([self._checked(entry, place) for place, entry in enumerate(structures)], self.cutoff).to(self.device)
+        return collate([self._checked(entry, place) for place, entry in enumerate(structures)], self.cutoff).to(
+            self.device
+        )
 
     def _checked(self, structure: Structure, place: int) -> AtomicSystem:
         try:
             system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
-            strange = np.flatnonzero(~np.isin(system.numbers, self.elements))
-            if len(strange):
-                seen = ", ".join(symbol(number) for number in self.elements)
-                raise InputError(
-                    f"{symbol(int(system.numbers[strange[0]]))} is an element that the model never saw (it knows {seen}); "
-                    "use a model trained with it",
-                    atom=int(strange[0]),
-                )
         except InputError as error:
             raise error.at(structure=place) from None
+        self.check_elements(system.numbers, np.array([0, len(system.numbers)]), first=place)
         return system
+
+    def check_elements(self, numbers: np.ndarray, offsets: np.ndarray, first: int = 0) -> None:
+        """Refuse elements that the model never saw.
+
+        Args:
+            numbers: (atoms,) atomic numbers of structures laid end to end.
+            offsets: (structures + 1,) where each structure starts.
+            first: the place of the first structure, for the message.
+
+        Raises:
+            InputError: names the element, the structure and the atom.
+        """
+        strange = np.flatnonzero(~np.isin(numbers, self.elements))
+        if not len(strange):
+            return
+        row = int(strange[0])
+        place = int(np.searchsorted(offsets, row, side="right")) - 1
+        seen = ", ".join(symbol(number) for number in self.elements)
+        raise InputError(
+            f"{symbol(int(numbers[row]))} is an element that the model never saw (it knows {seen}); "
+            "use a model trained with it",
+            structure=first + place,
+            atom=row - int(offsets[place]),
+        )
 
     @overload
     def predict(self, structures: Structure, *, forces: bool = ..., stress: bool | None = ...) -> Arrays: ...

@@ -26,6 +26,11 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def say(text: str) -> None:
+    """Tell the user something beside the results, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Reporter:
     """Handed out by `track`: call `advance` as work gets done, `note` to show a figure beside the bar."""
 
@@ -55,8 +60,10 @@ class Reporter:
         rate = (self._done - self._start_done) / max(self._printed - self._started, 1e-9)
         left = format_duration((self._total - self._done) / rate) if rate > 0 else "?"
         share = 100 * self._done / max(self._total, 1)
-        line = f"{self._description}: {self._done}/{self._total} {self._unit} ({share:.0f} %), {rate:.3g}/s, {left} left"
-        print(f"{line}  {self._note}".rstrip(), file=sys.stderr, flush=True)
+        line = (
+            f"{self._description}: {self._done}/{self._total} {self._unit} ({share:.0f} %), {rate:.3g}/s, {left} left"
+        )
+        say(f"{line}  {self._note}".rstrip())
 
 
 class _RateColumn(ProgressColumn):

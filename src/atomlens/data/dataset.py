@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,17 @@ from torch import Tensor
 from atomlens.data.batch import Batch, Pairs
 from atomlens.data.neighbours import neighbour_list
 from atomlens.data.quantities import quantity
-from atomlens.data.system import AtomicSystem, check_structure
+from atomlens.data.system import MAX_ATOMIC_NUMBER, AtomicSystem, check_structure
 from atomlens.errors import InputError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set came from, so that a message can name the place in the user's file."""
+
+    file: str | None = None
+    places: np.ndarray | None = None  # (structures,) position of each structure in the file; None: as they stand
+    unread: tuple[str, ...] = ()  # keys of the file that were not taken over as labels
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Dataset:
     charge: np.ndarray  # (structures,) e
     labels: Mapping[str, np.ndarray]
     metadata: Mapping[str, Any] = field(default_factory=dict)  # provenance: source, level of theory, seed, ...
+    origin: Origin = field(default_factory=Origin)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -67,11 +77,12 @@ class Dataset:
         pbc: np.ndarray | None = None,
         charge: np.ndarray | None = None,
         metadata: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
     ) -> Dataset:
         """Build from flat arrays (shapes as in the class, ``n_atoms`` one count per structure) and check every one.
 
         Raises:
-            InputError: a structure is impossible, or a label is missing, infinite or of the wrong shape.
+            InputError: a structure is impossible, or a label is infinite or of the wrong shape.
         """
         count = len(n_atoms)
         if count == 0:
@@ -85,6 +96,7 @@ class Dataset:
             charge=np.zeros(count) if charge is None else np.ascontiguousarray(charge, dtype=np.float64),
             labels={name: np.ascontiguousarray(values, dtype=np.float64) for name, values in labels.items()},
             metadata=dict(metadata or {}),
+            origin=origin or Origin(),
         )
         made.check()
         return made
@@ -95,14 +107,20 @@ class Dataset:
         Raises:
             InputError: names the first structure that is impossible, or the label that is wrong.
         """
+        _check_shapes(self)
         for name, values in self.labels.items():
             _check_label(name, values, self)
-        for index in range(len(self)):
+        for index in _suspects(self):
             atoms = slice(self.offsets[index], self.offsets[index + 1])
             try:
                 check_structure(self.numbers[atoms], self.positions[atoms], self.cell[index], self.pbc[index])
             except InputError as error:
-                raise error.at(structure=index) from None
+                raise self.located(error, int(index)) from None
+
+    def located(self, error: InputError, index: int) -> InputError:
+        """The same error with the place of structure ``index``: the file, if known, and its number there."""
+        places = self.origin.places
+        return error.at(file=self.origin.file, structure=index if places is None else int(places[index]))
 
     def require(self, name: str) -> np.ndarray:
         """The labels of a quantity that every structure must have.
@@ -111,19 +129,24 @@ class Dataset:
             InputError: it is absent, or not known for some structure.
         """
         if name not in self.labels:
-            have = ", ".join(self.labels) or "none"
-            raise InputError(f"has no label '{name}' (it has: {have}); name its key and unit, or train without it")
+            raise InputError(self._why_absent(name), file=self.origin.file)
         values = self.labels[name]
         missing = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if len(missing):
-            row = int(missing[0])
-            per_atom = quantity(name).per == "atom"
-            structure = int(np.searchsorted(self.offsets, row, side="right") - 1) if per_atom else row
-            atom = row - int(self.offsets[structure]) if per_atom else None
-            raise InputError(
-                f"the label '{name}' is missing or not finite; leave the structure out", structure=structure, atom=atom
+            raise _at_row(
+                f"the label '{name}' is missing or not finite; leave the structure out", name, missing[0], self
             )
         return values
+
+    def _why_absent(self, name: str) -> str:
+        have = ", ".join(self.labels) or "none"
+        if not self.origin.unread:
+            return f"has no label '{name}' (it has: {have}); name its key and unit, or train without it"
+        unread = ", ".join(self.origin.unread)
+        return (
+            f"has no label '{name}' (it has: {have}; not taken over: {unread}); name its key and unit, "
+            f"as in --label {name}=KEY:{quantity(name).unit}"
+        )
 
     @property
     def n_atoms(self) -> np.ndarray:
@@ -153,7 +176,15 @@ class Dataset:
         return table, self.elements
 
     def subset(self, indices: np.ndarray) -> Dataset:
-        """The structures at ``indices``, in that order, in memory."""
+        """The structures at ``indices`` (whole numbers from 0, or a mask), in that order, in memory.
+
+        Raises:
+            IndexError: there is no structure at an index.
+        """
+        indices = np.asarray(indices)
+        indices = np.flatnonzero(indices) if indices.dtype == bool else indices.astype(np.int64)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"structures {indices.min()} to {indices.max()} of {len(self)}")
         rows = ranges(self.offsets, indices)
         return Dataset(
             numbers=self.numbers[rows],
@@ -164,7 +195,38 @@ class Dataset:
             charge=self.charge[indices],
             labels={name: v[rows if quantity(name).per == "atom" else indices] for name, v in self.labels.items()},
             metadata=self.metadata,
+            origin=replace(self.origin, places=indices if self.origin.places is None else self.origin.places[indices]),
         )
+
+
+def _check_shapes(data: Dataset) -> None:
+    """Refuse arrays that do not describe the same atoms and structures."""
+    structures, atoms = len(data), len(data.numbers)
+    if data.offsets[0] != 0 or data.offsets[-1] != atoms or (np.diff(data.offsets) < 0).any():
+        raise InputError(f"the numbers of atoms add up to {data.offsets[-1]}, but there are {atoms}; repair the file")
+    needed = {"numbers": (atoms,), "positions": (atoms, 3), "cell": (structures, 3, 3), "pbc": (structures, 3)}
+    for name, shape in {**needed, "charge": (structures,)}.items():
+        found = getattr(data, name).shape
+        if found != shape:
+            raise InputError(f"'{name}' has shape {found} where {shape} is needed; repair the file")
+    wild = np.flatnonzero(~np.isfinite(data.charge))
+    if len(wild):
+        problem = InputError("the charge is not a finite number; repair or remove the structure")
+        raise data.located(problem, int(wild[0]))
+
+
+def _suspects(data: Dataset) -> np.ndarray:
+    """(n,) structures that may be impossible, found on the flat arrays: a loop over 100,000 would take seconds."""
+    suspect = data.n_atoms < 1
+    wild = (data.numbers < 1) | (data.numbers > MAX_ATOMIC_NUMBER) | ~np.isfinite(data.positions).all(axis=1)
+    suspect[np.searchsorted(data.offsets, np.flatnonzero(wild), side="right") - 1] = True
+    suspect |= ~np.isfinite(data.cell).all(axis=(1, 2))
+    periodic = np.flatnonzero(data.pbc.any(axis=1) & ~suspect)
+    cell = data.cell[periodic]
+    # Wider than the limit of `check_structure`, which has the last word; also true where a lattice vector is missing.
+    flat = np.abs(np.linalg.det(cell)) <= 2e-6 * np.prod(np.linalg.norm(cell, axis=2), axis=1)
+    suspect[periodic[flat]] = True
+    return np.flatnonzero(suspect)
 
 
 def _check_label(name: str, values: np.ndarray, data: Dataset) -> None:
@@ -172,10 +234,21 @@ def _check_label(name: str, values: np.ndarray, data: Dataset) -> None:
     rows = len(data) if kind.per == "system" else len(data.numbers)
     if values.shape != (rows, *kind.shape):
         raise InputError(
-            f"the label '{name}' has shape {values.shape} where {(rows, *kind.shape)} is needed (one row per {kind.per})"
+            f"the label '{name}' has shape {values.shape} where {(rows, *kind.shape)} is needed, "
+            f"one row per {'structure' if kind.per == 'system' else 'atom'}; repair it"
         )
-    if np.isinf(values).any():
-        raise InputError(f"the label '{name}' holds an infinite number; mark unknown labels as NaN")
+    infinite = np.isinf(values)
+    if infinite.any():
+        row = np.flatnonzero(infinite.reshape(rows, -1).any(axis=1))[0]
+        raise _at_row(f"the label '{name}' is infinite; mark unknown labels as NaN", name, row, data)
+
+
+def _at_row(problem: str, name: str, row: int, data: Dataset) -> InputError:
+    """The error about one row of a label, with its structure and, for a label of atoms, its atom."""
+    if quantity(name).per == "system":
+        return data.located(InputError(problem), int(row))
+    structure = int(np.searchsorted(data.offsets, row, side="right") - 1)
+    return data.located(InputError(problem, atom=int(row - data.offsets[structure])), structure)
 
 
 def ranges(offsets: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -205,7 +278,7 @@ class BatchSource:
             try:
                 lists.append(neighbour_list(system, cutoff))
             except InputError as error:
-                raise error.at(structure=index) from None
+                raise data.located(error, index) from None
         self._pair_offsets = np.concatenate([[0], np.cumsum([len(found[0]) for found in lists])]).astype(np.int64)
         self._centre = np.concatenate([found[0] for found in lists]).astype(np.int32)
         self._neighbour = np.concatenate([found[1] for found in lists]).astype(np.int32)

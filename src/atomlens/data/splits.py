@@ -17,13 +17,25 @@ SUBSETS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint positions in one data set, which is named by its hash."""
+    """Disjoint positions in one data set, which is named by its hash.
+
+    Raises:
+        InputError: on building, where a structure is in two subsets or twice in one.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     data_hash: str
     method: str
+
+    def __post_init__(self) -> None:
+        positions = np.concatenate([getattr(self, name) for name in SUBSETS])
+        unique, times = np.unique(positions, return_counts=True)
+        if (times > 1).any():
+            raise InputError(
+                "is in the split more than once; make the split again", structure=int(unique[times > 1][0])
+            )
 
     @property
     def hash(self) -> str:
@@ -50,10 +62,12 @@ class Split:
         try:
             lists = {name: np.array(values[name], dtype=np.int64) for name in SUBSETS}
             split = cls(**lists, data_hash=values["data_hash"], method=values["method"])
-            written = values["hash"]
-        except (KeyError, TypeError, ValueError):
+            altered = split.hash != values["hash"]
+        except InputError as error:
+            raise error.at(file=str(path)) from None
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError("is not a split file; make the split again", file=str(path)) from None
-        if split.hash != written:
+        if altered:
             raise InputError("was altered (its hash does not fit); make the split again", file=str(path))
         if split.data_hash != data.hash:
             raise InputError("belongs to other data than these; use the data it was made for", file=str(path))
@@ -63,21 +77,26 @@ class Split:
 def random_split(data: Dataset, train: int, validation: int, test: int | None, seed: int) -> Split:
     """Random disjoint subsets; ``test=None`` takes all that is left.
 
+    Training structures are drawn from the front of one random order, those for validation and testing from its end:
+    with the same seed a larger training set contains the smaller ones and is judged by the same structures (by fewer
+    of them where the test takes what is left).
+
     Raises:
         InputError: the data set is too small.
     """
+    count = len(data)
     wanted = train + validation + (test or 0)
-    if train < 1 or validation < 1 or wanted > len(data):
+    if train < 1 or validation < 1 or (test or 0) < 0 or wanted > count:
         raise InputError(
-            f"cannot split {len(data)} structures into {train} for training, {validation} for validation and "
+            f"cannot split {count} structures into {train} for training, {validation} for validation and "
             f"{'the rest' if test is None else test} for testing; ask for fewer, at least one each"
         )
-    order = np.random.default_rng(seed).permutation(len(data))
-    end = len(data) if test is None else wanted
+    order = np.random.default_rng(seed).permutation(count)
+    judged = count - validation
     return Split(
         train=np.sort(order[:train]),
-        validation=np.sort(order[train : train + validation]),
-        test=np.sort(order[train + validation : end]),
+        validation=np.sort(order[judged:]),
+        test=np.sort(order[train if test is None else judged - test : judged]),
         data_hash=data.hash,
         method=f"random, seed {seed}",
     )

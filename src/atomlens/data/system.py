@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import ase
 import numpy as np
 from ase.data import chemical_symbols
-from ase.geometry import complete_cell
 
 from atomlens.errors import InputError
 
@@ -34,13 +35,17 @@ class AtomicSystem:
 
     @classmethod
     def from_ase(cls, atoms: ase.Atoms) -> AtomicSystem:
-        """Take over numbers, positions, cell, periodicity and ``info["charge"]``."""
+        """Take over numbers, positions, cell, periodicity and ``info["charge"]``.
+
+        Raises:
+            InputError: the structure is impossible, or its charge is not a number.
+        """
         return cls(
             numbers=np.asarray(atoms.numbers, dtype=np.int64),
             positions=np.array(atoms.positions, dtype=np.float64),
             cell=np.array(atoms.cell.array, dtype=np.float64),
             pbc=np.array(atoms.pbc, dtype=bool),
-            charge=float(atoms.info.get("charge", 0.0)),
+            charge=total_charge(atoms.info.get("charge", 0.0)),
         )
 
     def to_ase(self) -> ase.Atoms:
@@ -54,6 +59,21 @@ class AtomicSystem:
     def formula(self) -> str:
         """Chemical formula in Hill order."""
         return str(self.to_ase().get_chemical_formula(mode="hill"))
+
+
+def total_charge(value: Any) -> float:
+    """The charge of a whole structure, in e.
+
+    Raises:
+        InputError: it is not a finite number.
+    """
+    try:
+        charge = float(value)
+    except (TypeError, ValueError):
+        charge = math.nan
+    if not math.isfinite(charge):
+        raise InputError(f"the charge {value!r} is not a finite number; correct it")
+    return charge
 
 
 def symbol(number: int) -> str:
@@ -77,7 +97,7 @@ def check_structure(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
     if len(bad):
         raise InputError(
-            f"the position of this {symbol(int(numbers[bad[0]]))} is not a finite number; repair or remove the structure",
+            f"the position of this {symbol(int(numbers[bad[0]]))} is not finite; repair or remove the structure",
             atom=int(bad[0]),
         )
     if not np.isfinite(cell).all():
@@ -86,8 +106,10 @@ def check_structure(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray
         return
     lengths = np.linalg.norm(cell, axis=1)
     if (lengths[pbc] == 0).any():
-        raise InputError("is marked periodic but has no lattice vector for it; give the cell or switch the periodic flag off")
-    whole = np.asarray(complete_cell(cell))
-    # Relative to the edges: a flat cell has next to no volume for its size.
-    if abs(np.linalg.det(whole)) < 1e-6 * np.prod(np.linalg.norm(whole, axis=1)):
-        raise InputError("the cell is singular (its lattice vectors lie in one plane); correct the cell")
+        raise InputError(
+            "is marked periodic but has no lattice vector for it; give the cell or switch the periodic flag off"
+        )
+    present = cell[lengths > 0] / lengths[lengths > 0, None]
+    # The volume that the unit vectors span, squared: a flat cell has next to no volume for its size.
+    if np.linalg.det(present @ present.T) < 1e-12:
+        raise InputError("the cell is singular (its lattice vectors lie in one plane or line); correct the cell")

@@ -1,26 +1,33 @@
 """Units of everything that is read or written; the only place where numbers are converted.
 
-Inside atomlens: eV, Å, e, atomic mass units. A unit is written as symbols joined by ``*`` and ``/`` with whole powers:
-``kcal/mol``, ``eV/Ang``, ``Ha/bohr``, ``e*bohr``, ``bohr^3``, ``kbar``. A division binds the next symbol only.
+Inside atomlens: eV, Å, e, atomic mass units. A unit is written as symbols joined by ``*`` (or a space) and ``/`` with
+whole powers: ``kcal/mol``, ``kcal mol^-1``, ``eV/Ang``, ``Ha/bohr``, ``e*bohr``, ``eV/Å³``, ``kbar``. A division binds
+the next symbol only. The constants are ASE's (CODATA 2014).
 """
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 
 from ase import units as ase_units
 
 from atomlens.config import nearest
 from atomlens.errors import InputError
 
-Dimension = tuple[int, int, int]  # powers of energy, length, charge
+# Powers of energy, length, charge and amount. The amount keeps apart what is per mole: 'kcal' alone is the energy of a
+# mole of structures (energy * amount), and only 'kcal/mol' is the energy of one.
+Dimension = tuple[int, int, int, int]
 
-ENERGY: Dimension = (1, 0, 0)
-FORCE: Dimension = (1, -1, 0)
-STRESS: Dimension = (1, -3, 0)
-LENGTH: Dimension = (0, 1, 0)
-CHARGE: Dimension = (0, 0, 1)
-DIPOLE: Dimension = (0, 1, 1)
+ENERGY: Dimension = (1, 0, 0, 0)
+FORCE: Dimension = (1, -1, 0, 0)
+STRESS: Dimension = (1, -3, 0, 0)
+LENGTH: Dimension = (0, 1, 0, 0)
+CHARGE: Dimension = (0, 0, 1, 0)
+DIPOLE: Dimension = (0, 1, 1, 0)
+_AMOUNT: Dimension = (0, 0, 0, 1)
+_MOLAR_ENERGY: Dimension = (1, 0, 0, 1)
 
 _SYMBOLS: dict[str, tuple[float, Dimension]] = {
     "eV": (1.0, ENERGY),
@@ -29,9 +36,9 @@ _SYMBOLS: dict[str, tuple[float, Dimension]] = {
     "Hartree": (ase_units.Hartree, ENERGY),
     "mHa": (1e-3 * ase_units.Hartree, ENERGY),
     "Ry": (ase_units.Rydberg, ENERGY),
-    "kcal": (ase_units.kcal, ENERGY),
-    "kJ": (ase_units.kJ, ENERGY),
-    "mol": (ase_units.mol, (0, 0, 0)),
+    "kcal": (ase_units.kcal, _MOLAR_ENERGY),
+    "kJ": (ase_units.kJ, _MOLAR_ENERGY),
+    "mol": (ase_units.mol, _AMOUNT),
     "Ang": (1.0, LENGTH),
     "bohr": (ase_units.Bohr, LENGTH),
     "nm": (10.0, LENGTH),
@@ -40,7 +47,7 @@ _SYMBOLS: dict[str, tuple[float, Dimension]] = {
     "GPa": (ase_units.GPa, STRESS),
     "kbar": (0.1 * ase_units.GPa, STRESS),
 }
-_ALIASES = {"Å": "Ang", "Å": "Ang", "A": "Ang", "angstrom": "Ang", "Angstrom": "Ang", "a0": "bohr", "Bohr": "bohr",
+_ALIASES = {"Å": "Ang", "A": "Ang", "ang": "Ang", "angstrom": "Ang", "Angstrom": "Ang", "a0": "bohr", "Bohr": "bohr",
             "hartree": "Ha", "Eh": "Ha", "ev": "eV", "Debye": "D", "debye": "D"}  # fmt: skip
 
 INTERNAL_UNITS: dict[Dimension, str] = {
@@ -52,6 +59,8 @@ INTERNAL_UNITS: dict[Dimension, str] = {
     DIPOLE: "e*Ang",
 }
 
+_RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
 
 def parse_unit(unit: str) -> tuple[float, Dimension]:
     """The factor that turns a number in ``unit`` into internal units, and the unit's dimension.
@@ -59,14 +68,16 @@ def parse_unit(unit: str) -> tuple[float, Dimension]:
     Raises:
         InputError: a symbol is not known; the nearest known one is named.
     """
-    factor, dimension = 1.0, (0, 0, 0)
-    parts = re.split(r"([*/·])", unit.replace(" ", "").replace("³", "^3").replace("**", "^"))
+    factor, dimension = 1.0, (0, 0, 0, 0)
+    parts = re.split(r"([*/])", _plain(unit))
     for position in range(0, len(parts), 2):
         symbol, _, power_text = parts[position].partition("^")
         symbol = _ALIASES.get(symbol, symbol)
+        if not symbol:
+            raise InputError(f"unknown unit '{unit}'; write a unit like kcal/mol or eV/Ang")
         if symbol not in _SYMBOLS:
             raise InputError(f"unknown unit '{unit}' ('{symbol}' is not known); {nearest(symbol, list(_SYMBOLS))}")
-        if power_text and not re.fullmatch(r"-?\d+", power_text):
+        if power_text and not re.fullmatch(r"-?\d{1,2}", power_text):
             raise InputError(f"unknown unit '{unit}'; the power '{power_text}' must be a whole number")
         power = int(power_text) if power_text else 1
         if position and parts[position - 1] == "/":
@@ -77,6 +88,14 @@ def parse_unit(unit: str) -> tuple[float, Dimension]:
     return factor, dimension
 
 
+def _plain(unit: str) -> str:
+    """One spelling for raised digits, products and the two characters that print as Å."""
+    text = re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda raised: "^" + raised.group().translate(_RAISED), unit)
+    text = unicodedata.normalize("NFC", text).replace("**", "^")
+    text = re.sub(r"\s*[*·⋅]\s*", "*", text.strip())
+    return re.sub(r"\s+", "*", re.sub(r"\s*([/^])\s*", r"\1", text))
+
+
 def to_internal(unit: str, dimension: Dimension, quantity: str) -> float:
     """The factor from ``unit`` to the internal unit of a quantity of that dimension.
 
@@ -85,8 +104,19 @@ def to_internal(unit: str, dimension: Dimension, quantity: str) -> float:
     """
     factor, found = parse_unit(unit)
     if found != dimension:
-        raise InputError(f"'{unit}' is not a unit of {quantity}; give one like {INTERNAL_UNITS[dimension]}")
+        hint = f"{unit}/mol" if (*found[:3], 0) == dimension and found[3] == 1 else INTERNAL_UNITS[dimension]
+        raise InputError(f"'{unit}' is not a unit of {quantity}; give one like {hint}")
     return factor
+
+
+def same_unit(first: str, second: str) -> bool:
+    """Whether two spellings mean one unit.
+
+    Raises:
+        InputError: one of them is unknown.
+    """
+    (a, a_dimension), (b, b_dimension) = parse_unit(first), parse_unit(second)
+    return a_dimension == b_dimension and math.isclose(a, b, rel_tol=1e-9)
 
 
 KCAL_PER_MOL: float = ase_units.kcal / ase_units.mol  # eV

@@ -1,1 +1,13 @@
+"""Explanations: what a model has learned, in terms that a chemist knows. One analysis is one file."""
 
+from atomlens.explain.chemical_potential import Plane, PotentialCut, local_chemical_potential, potential_cut
+from atomlens.explain.contributions import AtomContributions, atom_contributions
+
+__all__ = [
+    "AtomContributions",
+    "Plane",
+    "PotentialCut",
+    "atom_contributions",
+    "local_chemical_potential",
+    "potential_cut",
+]

@@ -23,7 +23,7 @@ def gaussian_basis(distances: Tensor, centres: Tensor, gamma: float) -> Tensor:
 
 
 def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
-    """½ (cos(π d / r_c) + 1) inside r_c, else 0; its second derivative jumps at r_c (insights paper 2.1, Behler 2011)."""
+    """½ (cos(π d / r_c) + 1) inside r_c, else 0 (insights paper 2.1). Its second derivative jumps there."""
     inside = 0.5 * (torch.cos(distances * (math.pi / cutoff)) + 1.0)
     return torch.where(distances < cutoff, inside, torch.zeros_like(inside))
 
@@ -39,7 +39,8 @@ def smooth_cutoff(distances: Tensor, cutoff: float) -> Tensor:
 
 
 def no_cutoff(distances: Tensor, cutoff: float) -> Tensor:
-    """One at every distance."""
+    """One at every distance; ``cutoff`` is there for the common signature."""
+    del cutoff
     return torch.ones_like(distances)
 
 

@@ -34,6 +34,7 @@ class Energy(Readout):
     quantity = "energy"
     atom_quantity = "atom_energies"
     references: Tensor
+    free_atoms: Tensor
     scale: Tensor
 
     def __init__(self, config: EnergyConfig, n_features: int) -> None:
@@ -45,14 +46,21 @@ class Energy(Readout):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.register_buffer("references", torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.float64))
+        # The part of the references that is known from free atoms; NaN where it is not.
+        self.register_buffer("free_atoms", torch.full((MAX_ATOMIC_NUMBER + 1,), torch.nan, dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
 
-    def set_scale(self, scale: float, references: Mapping[int, float]) -> None:
-        """Set E_σ in eV and E_ref in eV per atomic number."""
+    def set_scale(
+        self, scale: float, references: Mapping[int, float], free_atoms: Mapping[int, float] | None = None
+    ) -> None:
+        """Set E_σ in eV and E_ref in eV per atomic number, with the free-atom energies in it where they are known."""
         self.scale.fill_(scale)
         self.references.zero_()
+        self.free_atoms.fill_(torch.nan)
         for number, value in references.items():
             self.references[number] = value
+        for number, value in (free_atoms or {}).items():
+            self.free_atoms[number] = value
 
     def learned_terms(self, features: Tensor, batch: Batch) -> Tensor:
         """E_σ o(x_i) without references, (atoms,) in eV, float64."""

@@ -1,1 +1,1 @@
-
+"""Reference data: structures by name and labels by quantum chemistry."""

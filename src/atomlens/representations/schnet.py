@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, Self
 
 import torch
@@ -26,7 +25,7 @@ class SchNetConfig(Config):
     name: Literal["schnet"] = "schnet"
     features: int = Field(64, ge=1, description="F, length of an atom's feature vector")
     interactions: int = Field(3, ge=0, description="T, number of interaction blocks")
-    cutoff: float | None = Field(5.0, gt=0, description="neighbours within this distance, Å; null: all (open structures)")
+    cutoff: float | None = Field(5.0, gt=0, description="distance within which atoms hear each other, Å; null: any")
     cutoff_function: Literal["smooth", "cosine", "none"] = Field(
         "smooth", description="how filters fade at the cutoff; 'none' only without a cutoff"
     )
@@ -64,6 +63,8 @@ class FilterNetworks(nn.Module):
     The blocks' weights are stacked, so that one matrix product serves every block.
     """
 
+    centres: Tensor
+
     def __init__(self, config: SchNetConfig) -> None:
         super().__init__()
         blocks = 1 if config.shared_filters else config.interactions
@@ -82,7 +83,7 @@ class FilterNetworks(nn.Module):
     def forward(self, distances: Tensor) -> Tensor:
         """Filters of every block at distances (pairs,) in Å: (blocks, pairs, F)."""
         blocks, gaussians, features = self.first_weight.shape
-        basis = gaussian_basis(distances, self.centres.to(distances.dtype), self._gamma)  # type: ignore[operator]
+        basis = gaussian_basis(distances, self.centres.to(distances.dtype), self._gamma)
         wide = self.first_weight.transpose(0, 1).reshape(gaussians, blocks * features)
         hidden = torch.addmm(self.first_bias.reshape(-1), basis, wide)
         hidden = shifted_softplus(hidden).view(-1, blocks, features).transpose(0, 1)

@@ -1,0 +1,44 @@
+# make demo   install, and study ethanol: reference data, training, test, checks, explanation -> demo/report.html
+# make test   install, and run the tests
+# make lint   install, and check style, types and the direction of imports
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: demo test lint format clean
+
+demo: .venv/.demo
+	$(BIN)/atomlens study ethanol --out demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "atomlens needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.demo: .venv/.made pyproject.toml constraints.txt
+	@echo "installing atomlens into .venv (a few minutes the first time)"
+	$(PIP) --editable '.[xtb]'
+	@touch $@
+
+.venv/.dev: .venv/.demo pyproject.toml constraints.txt
+	@echo "installing the tools for tests and checks into .venv"
+	$(PIP) --editable '.[xtb,rdkit,tensorboard,dev]'
+	@touch $@

@@ -1,0 +1,52 @@
+"""``atomlens evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atomlens.cli.options import (
+    Device,
+    Json,
+    Labels,
+    ModelPath,
+    PositionUnit,
+    print_errors,
+    print_json,
+    read_labelled,
+    split_labels,
+)
+from atomlens.errors import InputError
+
+
+def evaluate(
+    model: ModelPath,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled structures in any format that train reads.")],
+    label: Labels = None,
+    position_unit: PositionUnit = None,
+    split: Annotated[Path | None, typer.Option(help="A split.json; only its --subset is tested.")] = None,
+    subset: Annotated[str, typer.Option(help="Of the split: train, validation or test.")] = "test",
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Test a model on labelled structures: MAE and RMSE, beside those of the mean predictor."""
+    from atomlens.data.splits import SUBSETS, Split
+    from atomlens.evaluation import evaluate as run
+    from atomlens.model_file import load_model
+
+    if subset not in SUBSETS:
+        raise InputError(f"there is no subset '{subset}'; choose one of {', '.join(SUBSETS)}")
+    loaded = load_model(model, device)
+    structures = read_labelled(data, split_labels(label), position_unit)
+    if split is not None:
+        structures = structures.subset(getattr(Split.load(split, structures), subset))
+    try:
+        found = run(loaded, structures)
+    except InputError as error:
+        raise error.at(file=str(data)) from None
+    if as_json:
+        print_json({"structures": len(structures), "errors": {name: e.to_dict() for name, e in found.errors.items()}})
+    else:
+        print_errors(found.errors, f"{model} on {len(structures)} structures of {data}")

@@ -1,0 +1,109 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from atomlens.config import set_by_path
+from atomlens.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atomlens.data.dataset import Dataset
+    from atomlens.evaluation import Errors
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME=KEY:UNIT",
+        help="A label: quantity, key in the file and unit, such as `energy=md17_energies:kcal/mol`. May be repeated. "
+        "Not needed where the file states its units.",
+    ),
+]
+PositionUnit = Annotated[str | None, typer.Option(help="Unit of positions, where it is not Å: bohr, nm.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any setting by its path, such as `training.batch_size=64`. May be repeated."
+    ),
+]
+
+
+def apply_settings(values: dict[str, Any], settings: list[str] | None) -> None:
+    """Put ``KEY=VALUE`` texts into nested mappings; values are read as YAML.
+
+    Raises:
+        InputError: a text has no ``=``, or its value is no YAML.
+    """
+    for text in settings or []:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise InputError(f"--set takes KEY=VALUE, not '{text}'; for example --set training.epochs=100")
+        try:
+            set_by_path(values, path.strip(), yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise InputError(f"--set {path}: '{value}' is no YAML value; quote it") from None
+
+
+def split_labels(labels: list[str] | None) -> dict[str, str] | None:
+    """``NAME=KEY:UNIT`` texts as the mapping of a run file.
+
+    Raises:
+        InputError: a text has no ``=``.
+    """
+    if not labels:
+        return None
+    named = {}
+    for text in labels:
+        name, equals, source = text.partition("=")
+        if not equals:
+            raise InputError(f"--label takes NAME=KEY:UNIT, not '{text}'; for example --label energy=energies:kcal/mol")
+        named[name.strip()] = source.strip()
+    return named
+
+
+def read_labelled(path: str | Path, labels: Mapping[str, str] | None, position_unit: str | None) -> Dataset:
+    """Read a data set with labels given as ``{quantity: "KEY:UNIT"}``.
+
+    Raises:
+        InputError: see `atomlens.data.readers.read_dataset`.
+    """
+    from atomlens.data.readers import parse_label, read_dataset
+
+    sources = None if labels is None else dict(parse_label(f"{name}={source}") for name, source in labels.items())
+    return read_dataset(path, sources, position_unit)
+
+
+def print_json(values: Any) -> None:
+    """Print JSON on standard output."""
+    print(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_errors(errors: Mapping[str, Errors], title: str) -> None:
+    """Print a table of errors in kcal/mol and eV beside the mean predictor's."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from atomlens.data.units import KCAL_PER_MOL
+
+    table = Table(title=title, title_justify="left")
+    for name in ("quantity", "MAE", "RMSE", "unit", "MAE (eV)", "RMSE (eV)", "mean predictor's MAE", "times better"):
+        table.add_column(name, justify="left" if name in ("quantity", "unit") else "right")
+    for name, found in errors.items():
+        mae, rmse = found.in_kcal()
+        table.add_row(
+            name, f"{mae:.4g}", f"{rmse:.4g}", "kcal/mol/Å" if name == "forces" else "kcal/mol",
+            f"{found.mae:.4g}", f"{found.rmse:.4g}",
+            f"{found.mean_predictor_mae / KCAL_PER_MOL:.4g}", f"{found.gain:.1f}",
+        )  # fmt: skip
+    Console().print(table)

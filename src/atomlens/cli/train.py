@@ -1,0 +1,147 @@
+"""``atomlens train``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from atomlens.cli.options import (
+    Json,
+    Labels,
+    PositionUnit,
+    Settings,
+    apply_settings,
+    print_errors,
+    print_json,
+    read_labelled,
+    split_labels,
+)
+from atomlens.config import set_by_path, template
+from atomlens.errors import InputError
+
+
+def train(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN.yaml]", help="A run file; flags override it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the model, its log and its checkpoint; new or empty.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Extended XYZ, ASE database, numpy archive or store.")] = None,
+    label: Labels = None,
+    position_unit: PositionUnit = None,
+    train_size: Annotated[int | None, typer.Option("--train", help="Structures to learn from (1000).")] = None,
+    validation: Annotated[int | None, typer.Option(help="Structures that choose the best model (200).")] = None,
+    test: Annotated[int | None, typer.Option(help="Structures to test on (all that are left).")] = None,
+    split: Annotated[Path | None, typer.Option(help="A split.json to use instead.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the split, the initial weights and the order of examples (0).")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set (300).")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this time, with the learning rate annealed.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Structures per step (32).")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate (0.001).")] = None,
+    features: Annotated[int | None, typer.Option(help="Length of an atom's feature vector (64).")] = None,
+    interactions: Annotated[int | None, typer.Option(help="Interaction blocks (3).")] = None,
+    cutoff: Annotated[float | None, typer.Option(help="Neighbours within this distance in Å (5.0).")] = None,
+    accelerator: Annotated[str | None, typer.Option(help="cpu, gpu or auto.")] = None,
+    devices: Annotated[int | None, typer.Option(help="How many devices, in one process each.")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    show_template: Annotated[
+        bool, typer.Option("--template", help="Print a run file with every setting explained.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model on labelled structures and test it on structures that it never saw.
+
+    For example
+
+    `atomlens train --data ethanol.npz --label energy=E:kcal/mol --label forces=F:kcal/mol/Ang --out run`
+
+    or `atomlens train --template > run.yaml` and `atomlens train run.yaml --out run`; after an interruption
+    `atomlens train --resume --out run`.
+    """
+    from atomlens.training.config import RunConfig, read_yaml
+
+    if show_template:
+        print(template(RunConfig))
+        return
+    if out is None:
+        raise InputError("--out is missing; name a folder for the model")
+    if resume and run is None:
+        run = out / "run.yaml"
+        if not run.is_file():
+            raise InputError("holds no run to resume; leave --resume out", file=str(out))
+    values: dict[str, Any] = read_yaml(run) if run else {}
+    flags = {
+        "data.path": data,
+        "data.labels": split_labels(label),
+        "data.position_unit": position_unit,
+        "split.train": train_size,
+        "split.validation": validation,
+        "split.test": test,
+        "split.file": None if split is None else str(split),
+        "split.seed": seed,
+        "training.seed": seed,
+        "training.epochs": epochs,
+        "training.max_minutes": minutes,
+        "training.batch_size": batch_size,
+        "training.learning_rate": learning_rate,
+        "training.accelerator": accelerator,
+        "training.devices": devices,
+        "model.representation.features": features,
+        "model.representation.interactions": interactions,
+        "model.representation.cutoff": cutoff,
+    }
+    for path, value in flags.items():
+        if value is not None:
+            set_by_path(values, path, value)
+    if "representation" in values.get("model", {}):
+        values["model"]["representation"].setdefault("name", "schnet")
+    apply_settings(values, settings)
+    if "data" not in values:
+        raise InputError("no data given; name a run file or use --data (atomlens train --help has examples)")
+    _train(RunConfig.parse(values, file=str(run) if run else None), out, resume=resume, as_json=as_json)
+
+
+def _train(config: Any, out: Path, *, resume: bool, as_json: bool) -> None:
+    from atomlens.data.splits import Split, random_split
+    from atomlens.evaluation import evaluate
+    from atomlens.files import new_folder, write_json
+    from atomlens.training.loop import train as run_training
+
+    new_folder(out, resuming=resume)  # before long reading
+    data = read_labelled(config.data.path, config.data.labels, config.data.position_unit)
+    shares = config.split
+    if resume and (out / "split.json").is_file():
+        split = Split.load(out / "split.json", data)
+    elif shares.file is not None:
+        split = Split.load(shares.file, data)
+    else:
+        split = random_split(data, shares.train, shares.validation, shares.test, shares.seed)
+    print(
+        f"{len(data)} structures; {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test; "
+        f"split {split.hash[:12]}",
+        file=sys.stderr,
+    )
+    result = run_training(config, data, split, out, resume=resume)
+    report: dict[str, Any] = {
+        "model": str(out / "model.safetensors"),
+        "best_epoch": result.best_epoch,
+        "steps": result.steps,
+        "seconds": result.seconds,
+    }
+    if len(split.test):
+        evaluation = evaluate(result.model, data.subset(split.test), title="test")
+        report["test"] = {name: found.to_dict() for name, found in evaluation.errors.items()}
+        write_json(out / "test.json", report)
+        if not as_json:
+            print_errors(evaluation.errors, f"{len(split.test)} structures never seen")
+    if as_json:
+        print_json(report)
+    else:
+        print(f"best model (epoch {result.best_epoch}): {report['model']}")

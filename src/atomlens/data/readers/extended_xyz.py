@@ -1,0 +1,96 @@
+"""Extended XYZ, frame by frame, so that an error names its structure and atom.
+
+atomlens writes the units into each comment line, ``units="positions=Ang energy=eV forces=eV/Ang"``, and reads them from
+there. Other programs state none: then the user names them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import ase
+from ase.io.extxyz import read_extxyz
+from ase.io.formats import open_with_compression
+
+from atomlens.data.readers.ase_files import translated
+from atomlens.data.readers.contents import Contents, Frame, from_frames
+from atomlens.errors import InputError
+
+FrameText = tuple[str, list[str]]  # the comment line and the lines of the atoms (and of cell vectors, if any)
+
+
+def read_extended_xyz(path: Path) -> Contents:
+    """Read plain or extended XYZ, compressed or not.
+
+    Raises:
+        InputError: names the structure, and where one line is at fault the atom.
+    """
+    frames = []
+    with translated("extended XYZ"), open_with_compression(str(path)) as file:
+        for place, (comment, lines) in enumerate(_split(file)):
+            try:
+                atoms = _parse(comment, lines)
+            except Exception as error:  # ASE's parser raises every kind of exception
+                raise _diagnosis(comment, lines, place, error) from None
+            units = _units(atoms.info.pop("units", ""))
+            frames.append(Frame.from_atoms(atoms, units, results_stated=False))
+    return from_frames(frames)
+
+
+def _split(file: IO[str]) -> Iterator[FrameText]:
+    """Cut the file into frames by the counts of atoms."""
+    place = 0
+    for line in file:
+        if not line.strip():
+            # Blank lines may end the file. ASE stops at one and would silently leave out what follows.
+            continue
+        count = int(line) if re.fullmatch(r"\s*\d+\s*", line) else 0
+        if count < 1:
+            raise InputError(
+                f"begins with {line.strip()[:40]!r}, not with its number of atoms; repair or remove the structure",
+                structure=place,
+            )
+        comment = file.readline().rstrip("\n")
+        lines = list(islice(file, count))
+        if len(lines) < count or not lines[-1].strip():
+            held = sum(bool(entry.strip()) for entry in lines)
+            raise InputError(f"has {held} of its {count} atoms: the file is truncated; write it again", structure=place)
+        yield comment, lines
+        place += 1
+
+
+def _parse(comment: str, lines: list[str]) -> ase.Atoms:
+    text = "\n".join([str(len(lines)), comment, *(line.rstrip("\n") for line in lines)]) + "\n"
+    return next(read_extxyz(io.StringIO(text), index=0))
+
+
+def _diagnosis(comment: str, lines: list[str], place: int, error: Exception) -> InputError:
+    """Read atom by atom: where all fail the comment line is at fault, else the first that fails."""
+    bad = [atom for atom, line in enumerate(lines) if not _parses(comment, line)]
+    if bad and len(bad) < len(lines):
+        return InputError(
+            f"the line {lines[bad[0]].strip()[:60]!r} cannot be read; repair or remove the structure",
+            structure=place,
+            atom=bad[0],
+        )
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    return InputError(f"cannot be read as extended XYZ ({reason}); repair or remove the structure", structure=place)
+
+
+def _parses(comment: str, line: str) -> bool:
+    try:
+        _parse(comment, [line])
+    except Exception:  # as above
+        return False
+    return True
+
+
+def _units(text: object) -> dict[str, str]:
+    """The units of a comment line; text of another form states nothing."""
+    pairs = [part.partition("=") for part in str(text).split()]
+    return {key: unit for key, _, unit in pairs} if all(key and unit for key, _, unit in pairs) else {}

@@ -1,0 +1,134 @@
+"""Which key of a file labels which quantity, and in which unit: stated by the file or by the user, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomlens.config import nearest
+from atomlens.data.dataset import Dataset, Origin
+from atomlens.data.quantities import QUANTITIES, quantity
+from atomlens.data.readers.contents import Contents
+from atomlens.data.units import LENGTH, same_unit, to_internal
+from atomlens.errors import InputError
+
+# Keys that are looked for, in this order, when the user names none. They are taken only where their unit is stated.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "energy": ("energy", "energies"),
+    "forces": ("forces", "force"),
+    "stress": ("stress",),
+    "dipole": ("dipole", "dipoles"),
+    "charges": ("charges", "partial_charges"),
+    "atom_energies": ("atom_energies",),
+}
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where a label stands in a file, and in which unit (None: the file states it)."""
+
+    key: str
+    unit: str | None = None
+
+
+def parse_label(text: str) -> tuple[str, LabelSource]:
+    """Read the command-line form ``NAME=KEY:UNIT`` of a label.
+
+    ``energy=md17_energies:kcal/mol`` names key and unit, ``energy=U0`` leaves the unit to the file, and
+    ``energy:kcal/mol`` (or ``energy=:kcal/mol``) means the key of the quantity's own name.
+
+    Returns:
+        The name of the quantity, and where its values stand.
+
+    Raises:
+        InputError: the quantity or the unit is unknown (the nearest is named), or the unit is of another dimension.
+    """
+    head, colon, unit = (part.strip() for part in text.rpartition(":"))
+    if not colon:
+        head, unit = unit, ""
+    elif not unit:
+        raise InputError(f"the label '{text}' has no unit after the colon; write NAME=KEY:UNIT")
+    name, _, key = (part.strip() for part in head.partition("="))
+    kind = quantity(name)
+    if unit:
+        to_internal(unit, kind.dimension, name)
+    return name, LabelSource(key or name, unit or None)
+
+
+def to_dataset(
+    contents: Contents, labels: Mapping[str, LabelSource] | None, position_unit: str | None, file: str
+) -> Dataset:
+    """Take structures and labels over into internal units.
+
+    Args:
+        contents: what the file holds.
+        labels: quantities that are wanted; None for every known one whose unit the file states.
+        position_unit: of positions and cell; None for the file's, which is Å unless it states another.
+        file: for messages and provenance.
+
+    Raises:
+        InputError: a key is absent, a unit is not stated, unknown or contradicted, or a structure is impossible.
+    """
+    wanted = _stated(contents) if labels is None else labels
+    values, sources = {}, {}
+    for name, source in wanted.items():
+        unit = _unit_of(name, source, contents)
+        kind = quantity(name)
+        values[name] = _scaled(contents.load(source.key, kind), to_internal(unit, kind.dimension, name))
+        sources[name] = {"key": source.key, "unit": unit}
+    length = _length_factor(contents, position_unit)
+    taken = {source.key for source in wanted.values()}
+    return Dataset.from_arrays(
+        contents.numbers,
+        _scaled(contents.positions, length),
+        contents.n_atoms,
+        values,
+        cell=_scaled(contents.cell, length),
+        pbc=contents.pbc,
+        charge=contents.charge,
+        metadata={**contents.metadata, "source": file, "labels": sources},
+        origin=Origin(file, unread=tuple(key for key in contents.keys if key not in taken)),
+    )
+
+
+def _scaled(values: np.ndarray, factor: float) -> np.ndarray:
+    wide = np.asarray(values, dtype=np.float64)
+    return wide if factor == 1.0 else wide * factor
+
+
+def _stated(contents: Contents) -> dict[str, LabelSource]:
+    """The known quantities whose unit the file states."""
+    found = {}
+    for name in QUANTITIES:
+        keys = [key for key in SYNONYMS[name] if key in contents.keys and key in contents.units]
+        if keys:
+            found[name] = LabelSource(keys[0])
+    return found
+
+
+def _unit_of(name: str, source: LabelSource, contents: Contents) -> str:
+    if source.key not in contents.keys:
+        have = ", ".join(contents.keys) or "none"
+        hint = f"; {nearest(source.key, list(contents.keys))}" if contents.keys else ""
+        raise InputError(f"has no entry '{source.key}' for the label '{name}' (it has: {have}){hint}")
+    stated = contents.units.get(source.key)
+    if stated is None and source.unit is None:
+        raise InputError(
+            f"does not state the unit of the label '{name}'; name it, "
+            f"as in --label {name}={source.key}:{quantity(name).unit}"
+        )
+    _refuse_contradiction(f"'{source.key}'", stated, source.unit)
+    return str(stated or source.unit)
+
+
+def _length_factor(contents: Contents, position_unit: str | None) -> float:
+    stated = contents.units.get("positions")
+    _refuse_contradiction("the positions", stated, position_unit)
+    return to_internal(stated or position_unit or "Ang", LENGTH, "positions")
+
+
+def _refuse_contradiction(what: str, stated: str | None, named: str | None) -> None:
+    if stated and named and not same_unit(stated, named):
+        raise InputError(f"states {what} in {stated}, not in {named}; leave the unit to the file or correct the file")

@@ -1,0 +1,135 @@
+"""How far predictions are from labels, always beside a predictor that knows nothing but the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.quantities import quantity
+from atomlens.data.units import KCAL_PER_MOL
+from atomlens.errors import InputError
+from atomlens.model import Model
+from atomlens.progress import track
+
+PAIRS_PER_BATCH = 30_000
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one quantity over all its components, in the internal unit, and those of the mean predictor."""
+
+    unit: str
+    count: int  # structures
+    mae: float
+    rmse: float
+    mean_predictor_mae: float
+    mean_predictor_rmse: float
+
+    @property
+    def gain(self) -> float:
+        """How many times smaller the MAE is than the mean predictor's."""
+        return self.mean_predictor_mae / self.mae if self.mae else float("inf")
+
+    def in_kcal(self) -> tuple[float, float]:
+        """MAE and RMSE in kcal/mol (per Å for forces)."""
+        return self.mae / KCAL_PER_MOL, self.rmse / KCAL_PER_MOL
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors by quantity, with the predicted and labelled values that they come from (internal units)."""
+
+    errors: Mapping[str, Errors]
+    predicted: Mapping[str, np.ndarray]
+    labelled: Mapping[str, np.ndarray]
+
+
+def batches_by_pairs(source: BatchSource, indices: np.ndarray, limit: int = PAIRS_PER_BATCH) -> Iterator[np.ndarray]:
+    """Cut ``indices`` into runs of at most ``limit`` pairs (one structure at least)."""
+    ends = np.cumsum(np.maximum(source.pair_count(indices), 1))
+    start = 0
+    while start < len(indices):
+        reach = limit + (ends[start - 1] if start else 0)
+        stop = max(int(np.searchsorted(ends, reach, side="right")), start + 1)
+        yield indices[start:stop]
+        start = stop
+
+
+def predict_source(
+    model: Model, source: BatchSource, indices: np.ndarray, *, forces: bool, title: str = ""
+) -> dict[str, np.ndarray]:
+    """Predict the structures at ``indices``; arrays are laid end to end, in internal units. A title shows a bar."""
+    parts: dict[str, list[np.ndarray]] = {}
+
+    def collect(rows: np.ndarray) -> None:
+        batch, _ = source.batch(rows)
+        for name, value in model.predict(batch.to(model.device), forces=forces, stress=False).items():
+            parts.setdefault(name, []).append(value.cpu().numpy())
+
+    if title:
+        with track(title, len(indices), "structures") as bar:
+            for rows in batches_by_pairs(source, indices):
+                collect(rows)
+                bar.advance(len(rows))
+    else:
+        for rows in batches_by_pairs(source, indices):
+            collect(rows)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def training_means(data: Dataset, names: list[str]) -> dict[str, Any]:
+    """What the mean predictor says: the mean label, per component, as plain lists and numbers."""
+    return {name: np.nanmean(data.labels[name], axis=0).tolist() for name in names}
+
+
+def errors_of(name: str, predicted: np.ndarray, labelled: np.ndarray, mean: Any, count: int) -> Errors:
+    """Errors of one quantity, and those of the mean predictor.
+
+    Args:
+        name: of `atomlens.data.quantities`.
+        predicted: (rows, ...)
+        labelled: (rows, ...)
+        mean: what the mean predictor says for every row.
+        count: number of structures.
+    """
+    off, mean_off = predicted - labelled, np.asarray(mean) - labelled
+    return Errors(
+        unit=quantity(name).unit,
+        count=count,
+        mae=float(np.abs(off).mean()),
+        rmse=float(np.sqrt(np.square(off).mean())),
+        mean_predictor_mae=float(np.abs(mean_off).mean()),
+        mean_predictor_rmse=float(np.sqrt(np.square(mean_off).mean())),
+    )
+
+
+def evaluate(model: Model, data: Dataset, *, title: str = "evaluate") -> Evaluation:
+    """Test a model on labelled structures.
+
+    Every label that the model can predict is judged. The mean predictor is that of the training set where the model
+    remembers it, else of ``data``.
+
+    Raises:
+        InputError: no label fits the model, an element is unknown to it, or a structure is impossible.
+    """
+    names = [name for name in data.labels if name in model.predicted and name != "stress"]
+    if not names:
+        have, can = ", ".join(data.labels) or "none", ", ".join(model.predicted)
+        raise InputError(
+            f"no label that the model predicts (labels: {have}; the model predicts {can}); name keys and units"
+        )
+    model.check_elements(data.numbers, data.offsets)
+    source = BatchSource(data, model.cutoff, names)
+    predicted = predict_source(model, source, np.arange(len(data)), forces="forces" in names, title=title)
+    labelled = {name: np.asarray(data.labels[name]) for name in names}
+    means = {**training_means(data, names), **model.provenance.get("training_means", {})}
+    errors = {name: errors_of(name, predicted[name], labelled[name], means[name], len(data)) for name in names}
+    return Evaluation(errors, {name: predicted[name] for name in names}, labelled)

@@ -1,0 +1,258 @@
+"""The local chemical potential Ω(r): what a probe atom at r would feel (thesis eq. 3.11-3.13; insights paper 3.2).
+
+The probe hears the molecule and is not heard, so the molecule stays as it was. Ω is a view of what the network has
+learned and not the energy of a real atom brought there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import ase
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from ase.geometry import complete_cell
+from torch import Tensor
+
+from atomlens.config import nearest
+from atomlens.data.batch import Batch, Pairs
+from atomlens.data.system import AtomicSystem
+from atomlens.errors import InputError
+from atomlens.explain.baseline import Baseline, energy_baseline
+from atomlens.model import Model, Structure
+from atomlens.progress import track
+
+PROBES_PER_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A rectangle in space: origin + s u + t v with s and t within ± the half widths."""
+
+    origin: np.ndarray  # (3,) Å
+    u: np.ndarray  # (3,) unit vector
+    v: np.ndarray  # (3,) unit vector, at right angles to u
+    half_widths: tuple[float, float]  # Å
+    description: str
+
+    @classmethod
+    def through(cls, structure: Structure, atoms: tuple[int, int, int] | None = None, margin: float = 2.5) -> Plane:
+        """The plane of three atoms, or without them the one nearest to all atoms; ``margin`` Å beyond the outermost.
+
+        Raises:
+            InputError: an atom does not exist, or the three lie on one line.
+        """
+        positions = np.asarray(structure.positions)
+        if atoms is None:
+            origin, along = positions.mean(axis=0), np.linalg.svd(positions - positions.mean(axis=0))[2]
+            u, v = along[0], along[1]
+            description = "the plane nearest to all atoms"
+        else:
+            origin, u, v = _plane_of_three(positions, atoms)
+            description = f"the plane through atoms {atoms[0]}, {atoms[1]} and {atoms[2]}"
+        flat = np.stack([(positions - origin) @ u, (positions - origin) @ v])
+        middle = 0.5 * (flat.max(axis=1) + flat.min(axis=1))
+        half = 0.5 * np.ptp(flat, axis=1) + margin
+        return cls(origin + middle[0] * u + middle[1] * v, u, v, (float(half[0]), float(half[1])), description)
+
+    def grid(self, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coordinates s (columns,) and t (rows,) in Å, and the points (rows, columns, 3)."""
+        s, t = (np.linspace(-half, half, max(round(2 * half / spacing), 1) + 1) for half in self.half_widths)
+        return s, t, self.origin + s[None, :, None] * self.u + t[:, None, None] * self.v
+
+    def coordinates(self, positions: np.ndarray) -> np.ndarray:
+        """Positions (atoms, 3) as s, t and the height above the plane, (atoms, 3) in Å."""
+        return np.asarray((positions - self.origin) @ np.stack([self.u, self.v, np.cross(self.u, self.v)]).T)
+
+
+@dataclass(frozen=True)
+class PotentialCut:
+    """Ω over a plane."""
+
+    x: np.ndarray  # (columns,) Å, along the plane's u
+    y: np.ndarray  # (rows,) Å, along the plane's v
+    values: np.ndarray  # (rows, columns) eV, Ω of the probe, relative to the baseline
+    nearest_atom: np.ndarray  # (rows, columns) Å, distance of a point from the nearest atom
+    isolated: float  # eV, Ω of a probe that hears nothing, relative to the same baseline
+    probe: str
+    plane: Plane
+    relative_to: Baseline
+
+    def to_dict(self) -> dict[str, Any]:
+        """Facts for JSON, in eV; extremes are taken farther than 1 Å from every atom, where the network has data."""
+        outside = self.values[self.nearest_atom > 1.0] - self.isolated
+        return {
+            "probe": self.probe,
+            "unit": "eV",
+            "definition": "Ω(r), the energy term of a probe atom that hears the molecule and is not heard",
+            "plane": self.plane.description,
+            "origin": self.plane.origin.tolist(),
+            "u": self.plane.u.tolist(),
+            "v": self.plane.v.tolist(),
+            "relative_to": "the isolated probe",
+            "isolated": self.isolated,
+            "minimum": float(outside.min()),
+            "maximum": float(outside.max()),
+        }
+
+
+def local_chemical_potential(
+    model: Model,
+    structure: Structure,
+    points: np.ndarray,
+    probe: str = "H",
+    *,
+    relative_to: Baseline | None = None,
+    title: str = "",
+) -> np.ndarray:
+    """Ω of a probe atom at points in space.
+
+    Args:
+        model: any model with an energy readout.
+        structure: a molecule or crystal; a crystal acts with all its images.
+        points: (points, 3) in Å.
+        probe: chemical symbol of an element that the model knows.
+        relative_to: what the probe's energy is measured from; see `explain.baseline.energy_baseline`.
+        title: shown with a progress bar, if given.
+
+    Returns:
+        (points,) in eV
+
+    Raises:
+        InputError: the model never saw the probe's element, or refuses the structure.
+    """
+    number = _probe_number(model, probe)
+    baseline, _ = energy_baseline(model, relative_to)
+    system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
+    molecule = model.collate([system])
+    chunks = [points[start : start + PROBES_PER_CHUNK] for start in range(0, len(points), PROBES_PER_CHUNK)]
+
+    def of_chunk(chunk: np.ndarray) -> np.ndarray:
+        batch = with_probes(molecule, system, chunk, number, model.cutoff)
+        return model.predict(batch, forces=False, stress=False)["atom_energies"][len(system.numbers) :].cpu().numpy()
+
+    if not title:
+        return np.concatenate([of_chunk(chunk) for chunk in chunks]) - baseline[number]
+    values = []
+    with track(title, len(points), "points") as bar:
+        for chunk in chunks:
+            values.append(of_chunk(chunk))
+            bar.advance(len(chunk))
+    return np.concatenate(values) - baseline[number]
+
+
+def potential_cut(
+    model: Model,
+    structure: Structure,
+    probe: str = "H",
+    *,
+    plane: Plane | None = None,
+    spacing: float = 0.08,
+    relative_to: Baseline | None = None,
+    title: str = "",
+) -> PotentialCut:
+    """Ω over a plane (by default the one nearest to all atoms), on a grid of ``spacing`` Å.
+
+    Raises:
+        InputError: see `local_chemical_potential`.
+    """
+    system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
+    plane = plane or Plane.through(system)
+    x, y, grid = plane.grid(spacing)
+    points = grid.reshape(-1, 3)
+    values = local_chemical_potential(model, system, points, probe, relative_to=relative_to, title=title)
+    baseline, chosen = energy_baseline(model, relative_to)
+    number = _probe_number(model, probe)
+    lone = ase.Atoms(numbers=[number], positions=[[0.0, 0.0, 0.0]])
+    isolated = float(model.predict(lone, forces=False)["atom_energies"][0] - baseline[number])
+    distances = [
+        _incoming(system, chunk, None, reach=3.0)[2] for chunk in np.array_split(points, max(len(points) // 1000, 1))
+    ]
+    shape = grid.shape[:2]
+    return PotentialCut(
+        x, y, values.reshape(shape), np.concatenate(distances).reshape(shape), isolated, probe, plane, chosen
+    )
+
+
+def with_probes(molecule: Batch, system: AtomicSystem, points: np.ndarray, number: int, cutoff: float | None) -> Batch:
+    """A batch of one structure with probe atoms appended: each hears the structure, none is heard.
+
+    Args:
+        molecule: the structure as a batch of its own.
+        system: the same structure.
+        points: (probes, 3) in Å.
+        number: atomic number of the probes.
+        cutoff: in Å; None for every pair.
+    """
+    atoms, probes = molecule.numbers.shape[0], len(points)
+    pair_rows, shift, _ = _incoming(system, points, cutoff)
+    device = molecule.numbers.device
+
+    def joined(old: Tensor, new: np.ndarray) -> Tensor:
+        return torch.cat([old, torch.from_numpy(new).to(device=device, dtype=old.dtype)])
+
+    pairs = molecule.pairs
+    return replace(
+        molecule,
+        numbers=joined(molecule.numbers, np.full(probes, number)),
+        positions=joined(molecule.positions, points),
+        system=joined(molecule.system, np.zeros(probes)),
+        pairs=Pairs(
+            centre=joined(pairs.centre, pair_rows[0] + atoms),
+            neighbour=joined(pairs.neighbour, pair_rows[1]),
+            shift=None if pairs.shift is None else joined(pairs.shift, shift),
+        ),
+    )
+
+
+def _incoming(
+    system: AtomicSystem, points: np.ndarray, cutoff: float | None, reach: float = 0.0
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """Pairs (point, atom) within the cutoff, their lattice shifts, and each point's distance from the nearest atom.
+
+    Images within ``reach`` Å of the points are looked at, or within the cutoff if that is farther.
+    """
+    shifts = _shifts_near(system, points, max(cutoff or 0.0, reach))
+    images = (system.positions[None] + (shifts @ system.cell)[:, None]).reshape(-1, 3)
+    distances = np.linalg.norm(points[:, None] - images[None], axis=2)
+    point, image = np.nonzero(distances < (np.inf if cutoff is None else cutoff))
+    shift, atom = np.divmod(image, len(system.numbers))
+    return (point, atom), shifts[shift], distances.min(axis=1)
+
+
+def _shifts_near(system: AtomicSystem, points: np.ndarray, reach: float) -> np.ndarray:
+    """Lattice shifts (shifts, 3) that can bring an atom within ``reach`` of a point; zero where nothing repeats."""
+    cell = np.asarray(complete_cell(system.cell))
+    inverse = np.linalg.inv(cell)
+    # Planes of constant fractional coordinate lie 1/|row of the reciprocal cell| apart.
+    extent = reach * np.linalg.norm(inverse, axis=0)
+    of_points, of_atoms = points @ inverse, system.positions @ inverse
+    lowest = np.floor(of_points.min(axis=0) - extent - of_atoms.max(axis=0))
+    highest = np.ceil(of_points.max(axis=0) + extent - of_atoms.min(axis=0))
+    axes = [np.arange(a, b + 1) if repeats else [0] for a, b, repeats in zip(lowest, highest, system.pbc, strict=True)]
+    return np.array(list(product(*axes)), dtype=np.float64)
+
+
+def _probe_number(model: Model, probe: str) -> int:
+    if probe not in atomic_numbers:
+        raise InputError(f"'{probe}' is no chemical symbol; {nearest(probe, list(atomic_numbers))}")
+    number = int(atomic_numbers[probe])
+    model.check_elements(np.array([number]), np.array([0, 1]))
+    return number
+
+
+def _plane_of_three(positions: np.ndarray, atoms: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    for atom in atoms:
+        if not 0 <= atom < len(positions):
+            raise InputError(
+                f"there is no atom {atom} (the last one is {len(positions) - 1}); choose others for the plane"
+            )
+    first, second, third = positions[list(atoms)]
+    u = second - first
+    v = third - first - u * (u @ (third - first)) / (u @ u)
+    if np.linalg.norm(v) < 1e-6 * np.linalg.norm(u):
+        raise InputError(f"atoms {atoms[0]}, {atoms[1]} and {atoms[2]} lie on one line; choose others for the plane")
+    return first, u / np.linalg.norm(u), v / np.linalg.norm(v)

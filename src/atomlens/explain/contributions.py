@@ -1,0 +1,79 @@
+"""Atom contributions: how a model shares an energy out over the atoms (thesis 3.6.1, 4.5; insights paper 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from atomlens.data.system import symbol
+from atomlens.explain.baseline import Baseline, energy_baseline
+from atomlens.model import Model, Structure
+
+
+@dataclass(frozen=True)
+class AtomContributions:
+    """Energies of the atoms of one or many structures, laid end to end.
+
+    A partition of an energy is not unique: models with the same totals may share them out differently.
+    """
+
+    numbers: np.ndarray  # (atoms,) atomic numbers
+    values: np.ndarray  # (atoms,) eV, relative to the baseline
+    sizes: np.ndarray  # (structures,) atoms of each
+    relative_to: Baseline
+
+    @property
+    def per_structure(self) -> list[np.ndarray]:
+        """The contributions of each structure, (atoms,) in eV."""
+        return np.split(self.values, np.cumsum(self.sizes)[:-1])
+
+    @property
+    def per_element(self) -> Mapping[str, np.ndarray]:
+        """All contributions of an element, by symbol, in eV."""
+        return {symbol(int(number)): self.values[self.numbers == number] for number in np.unique(self.numbers)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Mean and spread per element, and per atom where all structures have the same atoms; for JSON, in eV."""
+        facts: dict[str, Any] = {
+            "unit": "eV",
+            "definition": f"E_i, the atom's term of the energy, relative to {self.relative_to}",
+            "relative_to": self.relative_to,
+            "structures": len(self.sizes),
+            "per_element": {name: _moments(values) for name, values in self.per_element.items()},
+        }
+        atoms = int(self.sizes[0])
+        numbers = self.numbers.reshape(-1, atoms) if (self.sizes == atoms).all() else None
+        if numbers is not None and (numbers == numbers[0]).all():
+            columns = self.values.reshape(-1, atoms).T
+            facts["per_atom"] = [
+                {"index": index, "symbol": symbol(int(numbers[0, index])), **_moments(column)}
+                for index, column in enumerate(columns)
+            ]
+        return facts
+
+
+def atom_contributions(
+    model: Model, structures: Sequence[Structure], *, relative_to: Baseline | None = None
+) -> AtomContributions:
+    """E_i of every atom.
+
+    Args:
+        model: any model with an energy readout.
+        structures: molecules or crystals.
+        relative_to: what is subtracted; see `explain.baseline.energy_baseline`. With "nothing" they sum to the total.
+
+    Raises:
+        InputError: the model predicts no energies, or a structure is refused (see `Model.collate`).
+    """
+    baseline, chosen = energy_baseline(model, relative_to)
+    results = model.predict(list(structures), forces=False, stress=False)
+    numbers = np.concatenate([np.asarray(structure.numbers) for structure in structures])
+    values = np.concatenate([result["atom_energies"] for result in results]) - baseline[numbers]
+    return AtomContributions(numbers, values, np.array([len(structure.numbers) for structure in structures]), chosen)
+
+
+def _moments(values: np.ndarray) -> dict[str, float]:
+    return {"mean": float(values.mean()), "std": float(values.std()), "count": len(values)}

@@ -1,0 +1,184 @@
+"""Model files: safetensors with a JSON header; data, never code.
+
+Beside the weights a file holds its format version, configuration, units, provenance, a digest over all of it, and a
+fingerprint: structures with the energies and forces that the model gave when it was saved. Loading computes them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from atomlens.data.quantities import QUANTITIES
+from atomlens.data.system import AtomicSystem
+from atomlens.errors import InputError
+from atomlens.files import replacing
+from atomlens.model import Model, ModelConfig
+
+FORMAT = "atomlens-model"
+FORMAT_VERSION = 1
+_HEADER = "atomlens"
+_EXAMPLE = "fingerprint."
+# Other machines sum in another order: a few hundred roundings of the learned part, and no more.
+_TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
+_FORCE_SLACK = 10.0  # forces are differences of many terms
+
+
+def save_model(model: Model, path: str | Path) -> None:
+    """Write a model with its fingerprint; the file appears whole or not at all."""
+    examples = model.examples or _made_up_examples(model)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors |= _fingerprint(model, examples)
+    header = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": model.config.model_dump(mode="json"),
+        "elements": list(model.elements),
+        "precision": str(model.dtype).removeprefix("torch."),
+        "units": {name: QUANTITIES[name].unit for name in sorted(model.predicted)},
+        "provenance": model.provenance,
+    }
+    header["digest"] = _digest(tensors, header)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_HEADER: json.dumps(header, ensure_ascii=False, allow_nan=False)})
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The JSON header of a model file, without its weights.
+
+    Raises:
+        InputError: the file is missing, damaged, no model, or of another format version.
+    """
+    file = str(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+        header: dict[str, Any] = json.loads(metadata[_HEADER])
+    except FileNotFoundError:
+        raise InputError("no such model file; check the path", file=file) from None
+    except KeyError:
+        raise InputError(
+            "is a safetensors file, but not one of atomlens; give a model saved by atomlens", file=file
+        ) from None
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"is truncated or no model file ({error}); copy or train it again", file=file) from None
+    if header.get("format") != FORMAT or header.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"has model format version {header.get('format_version')}, this atomlens reads {FORMAT_VERSION}; "
+            "use the atomlens that wrote it",
+            file=file,
+        )
+    return header
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """Load a model and check that it computes what it computed when it was saved.
+
+    Raises:
+        InputError: see `read_header`; also if the file was altered, or the fingerprint is not met.
+    """
+    header = read_header(path)
+    tensors = load_file(path)
+    written = header.pop("digest", None)
+    if written != _digest(tensors, header):
+        raise InputError(
+            "was altered after it was saved (its digest does not fit); restore the original", file=str(path)
+        )
+    try:
+        model = Model(ModelConfig.parse(header["config"]), header["elements"])
+        model.set_precision(getattr(torch, header["precision"]))
+        model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(_EXAMPLE)})
+    except InputError as error:
+        raise error.at(file=str(path)) from None
+    except RuntimeError:
+        raise InputError("holds other weights than its configuration needs; train it again", file=str(path)) from None
+    model.provenance = header["provenance"]
+    model.examples = _stored_examples(tensors)
+    _check_fingerprint(model, tensors, str(path))
+    return model.to(device)
+
+
+def _made_up_examples(model: Model) -> tuple[AtomicSystem, ...]:
+    """Small clusters of the elements that the model knows, for models that were never trained."""
+    rng = np.random.default_rng(0)
+    corners = 1.6 * np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), axis=-1).reshape(-1, 3)
+    return tuple(
+        AtomicSystem.from_ase(
+            ase.Atoms(rng.choice(model.elements, size), corners[:size] + rng.uniform(-0.2, 0.2, (size, 3)))
+        )
+        for size in (2, 5)
+    )
+
+
+def _fingerprint(model: Model, examples: tuple[AtomicSystem, ...]) -> dict[str, Tensor]:
+    """The structures, and what the model says of them."""
+    results = model.predict(list(examples), stress=False)
+    arrays = {
+        "n_atoms": np.array([len(system.numbers) for system in examples]),
+        "numbers": np.concatenate([system.numbers for system in examples]),
+        "positions": np.concatenate([system.positions for system in examples]),
+        "cell": np.stack([system.cell for system in examples]),
+        "pbc": np.stack([system.pbc for system in examples]),
+        "charge": np.array([system.charge for system in examples]),
+        "energy": np.array([result["energy"] for result in results]),
+        "forces": np.concatenate([result["forces"] for result in results]),
+    }
+    return {_EXAMPLE + name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _stored_examples(tensors: Mapping[str, Tensor]) -> tuple[AtomicSystem, ...]:
+    stored = {
+        name: tensors[_EXAMPLE + name].numpy() for name in ("n_atoms", "numbers", "positions", "cell", "pbc", "charge")
+    }
+    ends = np.cumsum(stored["n_atoms"])
+    return tuple(
+        AtomicSystem(
+            numbers=stored["numbers"][end - size : end],
+            positions=stored["positions"][end - size : end],
+            cell=stored["cell"][place],
+            pbc=stored["pbc"][place],
+            charge=float(stored["charge"][place]),
+        )
+        for place, (end, size) in enumerate(zip(ends, stored["n_atoms"], strict=True))
+    )
+
+
+def _check_fingerprint(model: Model, tensors: Mapping[str, Tensor], file: str) -> None:
+    now = _fingerprint(model, model.examples)
+    readout = model.energy_readout
+    tolerance = _TOLERANCE[model.dtype]
+    references = readout.references[now[_EXAMPLE + "numbers"]]
+    known = torch.stack([part.sum() for part in references.split(now[_EXAMPLE + "n_atoms"].tolist())])
+    forces = tensors[_EXAMPLE + "forces"]
+    # Rounding follows the size of what the network adds, not that of the references, which are added in float64.
+    size = {
+        "energy": (tensors[_EXAMPLE + "energy"] - known).abs().max() + readout.scale + 1e-7 * known.abs().max(),
+        "forces": _FORCE_SLACK * (forces.square().mean().sqrt() + readout.scale),
+    }
+    for name, scale in size.items():
+        off = float((now[_EXAMPLE + name] - tensors[_EXAMPLE + name]).abs().max())
+        if not off <= tolerance * float(scale):
+            raise InputError(
+                f"computes other {name} than when it was saved (off by {off:.1e} {QUANTITIES[name].unit}); "
+                "do not trust it here, and report the versions of torch and atomlens",
+                file=file,
+            )
+
+
+def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,272 @@
+"""The study of a molecule: reference data, training, test, checks, explanation, report."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+
+from atomlens.data.dataset import Dataset
+from atomlens.data.splits import Split, trajectory_split
+from atomlens.data.store import is_store
+from atomlens.data.system import AtomicSystem
+from atomlens.data.units import KCAL_PER_MOL
+from atomlens.errors import InputError
+from atomlens.evaluation import Evaluation, evaluate
+from atomlens.explain import atom_contributions
+from atomlens.files import new_folder, read_json, write_json
+from atomlens.model import Model
+from atomlens.progress import format_duration, say
+from atomlens.reference.structures import NamedStructure, resolve_structure
+from atomlens.reference.xtb import estimate_seconds, sample_trajectories
+from atomlens.report import figures, write_report
+from atomlens.simulate import constant_energy_run
+from atomlens.study.checks import check_physics, force_differences
+from atomlens.study.config import StudyConfig
+from atomlens.study.explanation import cut_through, explanation_figures
+from atomlens.training import DataConfig, Interrupted, RunConfig, TrainingResult, train
+from atomlens.training.config import ReferencesConfig
+from atomlens.training.loop import CHECKPOINT, MODEL, seconds_per_step
+
+IDENTITY = "study.json"
+_CHECKED_FRAMES = 3
+_REST_SECONDS = 35.0  # test, checks, constant-energy run and figures of a small molecule, measured
+# Nothing that these say changes a number of the study.
+_INDIFFERENT = {"training": {"checkpoint_seconds", "tensorboard", "threads"}, "sampling": {"workers"}}
+
+
+@dataclass
+class _Clock:
+    """How long each part took, in s."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def time(self, part: str) -> Iterator[None]:
+        say(f"== {part}")
+        start = time.monotonic()
+        yield
+        self.seconds[part] = time.monotonic() - start
+
+
+def run_study(
+    structure: str, out: str | Path, config: StudyConfig | None = None, *, retrain: bool = False
+) -> dict[str, Any]:
+    """From a molecule to a trained, tested and explained model.
+
+    Called again with the same settings it goes on where it stopped, and what is finished is not done again.
+
+    Args:
+        structure: a name, file or SMILES, see `atomlens.reference.structures.resolve_structure`.
+        out: a new or empty folder, or that of the same study.
+        config: settings; the defaults take under six minutes for ethanol on two cores.
+        retrain: throw the training of an earlier study away and keep its reference data, if they fit.
+
+    Returns:
+        What is in ``summary.json``; the folder also gets ``report.html``, ``model.safetensors`` and ``figures/``.
+
+    Raises:
+        InputError: the structure is not found, the folder holds something else, or tblite is missing.
+        Interrupted: the training was asked to stop; the same call goes on.
+    """
+    config = config or StudyConfig()
+    named = resolve_structure(structure)
+    named.atoms.info.setdefault("name", named.name)
+    folder = _open_folder(Path(out), named, config, retrain=retrain)
+    _announce(named, config, folder)
+    clock = _Clock()
+    with clock.time("reference data"):
+        reused = is_store(folder / "reference" / "data")
+        data = sample_trajectories(named.atoms, config.sampling, folder / "reference")
+    walkers = np.asarray(data.metadata["walker"])
+    split = trajectory_split(data, walkers, config.test_walkers, config.validation, config.training.seed)
+    with clock.time("training"):
+        result = _train(config, data, split, folder)
+    shutil.copyfile(folder / "training" / MODEL, folder / MODEL)
+    test_frames = data.subset(split.test)
+    with clock.time("test on frames never seen"):
+        evaluation = evaluate(result.model, test_frames, title="test")
+    summary = _facts(named, config, data, split, result, evaluation) | {"timings": clock.seconds}
+    summary["reference"]["reused"] = reused
+    drawn = _accuracy_figures(evaluation, result, folder / "figures")
+    with clock.time("physics checks"):
+        summary["checks"], more = _physics(result.model, test_frames, config, folder / "figures")
+        drawn |= more
+    with clock.time("explanation"):
+        summary["explanations"], more = _explain(result.model, data, test_frames, config, folder / "figures")
+        drawn |= more
+    write_json(folder / "summary.json", summary)
+    page = write_report(folder, summary, drawn)
+    _conclude(summary, page)
+    return summary
+
+
+def _open_folder(folder: Path, named: NamedStructure, config: StudyConfig, *, retrain: bool) -> Path:
+    """Make the study's folder, or take it up again if it is the same study's."""
+    known = (folder / IDENTITY).is_file()
+    new_folder(folder, resuming=known)
+    settings = config.model_dump(mode="json", exclude=_INDIFFERENT)
+    fingerprint = sha256(named.atoms.positions.tobytes() + named.atoms.numbers.tobytes()).hexdigest()
+    identity = {"format": "atomlens-study", "structure": fingerprint, "settings": settings}
+    if known and not retrain and read_json(folder / IDENTITY) != identity:
+        raise InputError(
+            "holds a study of another structure or with other settings; choose another folder, or use --retrain to "
+            "train anew on its reference data",
+            file=str(folder),
+        )
+    if retrain and (folder / "training").is_dir():
+        shutil.rmtree(folder / "training")
+    write_json(folder / IDENTITY, identity)
+    return folder
+
+
+def _announce(named: NamedStructure, config: StudyConfig, folder: Path) -> None:
+    """Say what will be done and how long it will take, from short timings on this machine."""
+    sampling, frames = config.sampling, config.sampling.walkers * config.sampling.frames_per_walker
+    learning = frames - config.test_walkers * sampling.frames_per_walker - config.validation
+    steps = config.training.epochs * -(-max(learning, 1) // config.training.batch_size)
+    have_data = is_store(folder / "reference" / "data")
+    sampling_seconds = 0.0 if have_data else estimate_seconds(named.atoms, sampling)
+    system = AtomicSystem.from_ase(named.atoms)
+    training_seconds = steps * seconds_per_step(_run_config(config, {}), [system] * config.training.batch_size)
+    started = " (or what is left of it)" if (folder / "training" / CHECKPOINT).is_file() else ""
+    total = sampling_seconds + training_seconds + _REST_SECONDS
+    lines = [
+        f"Study of {named.atoms.get_chemical_formula(mode='hill')}, {len(named.atoms)} atoms ({named.source})",
+        f"  1. reference data: {frames} frames of {sampling.method} dynamics at {sampling.temperature:g} K, "
+        + ("reused" if have_data else f"about {format_duration(sampling_seconds)}"),
+        f"  2. training: SchNet on energies and forces, {steps} steps, about {format_duration(training_seconds)}"
+        + started,
+        f"  3. test, physics checks, explanation and report: about {format_duration(_REST_SECONDS)}",
+        f"  Together about {format_duration(total)}; results in {folder}.",
+        "  Interrupt at any time: the same command goes on.",
+    ]
+    say("\n".join(lines))
+
+
+def _run_config(config: StudyConfig, free_atoms: Mapping[str, float]) -> RunConfig:
+    references = ReferencesConfig(unit="eV", values=dict(free_atoms)) if free_atoms else None
+    source = DataConfig(path="reference/data")
+    return RunConfig(data=source, model=config.model, references=references, training=config.training)
+
+
+def _train(config: StudyConfig, data: Dataset, split: Split, folder: Path) -> TrainingResult:
+    run = _run_config(config, data.metadata["free_atom_energies"])
+    place = folder / "training"
+    try:
+        return train(run, data, split, place, resume=(place / "run.yaml").is_file())
+    except Interrupted as stop:
+        raise Interrupted(f"{stop}; the same command goes on from there") from None
+
+
+def _facts(
+    named: NamedStructure,
+    config: StudyConfig,
+    data: Dataset,
+    split: Split,
+    result: TrainingResult,
+    evaluation: Evaluation,
+) -> dict[str, Any]:
+    """Everything of the summary that is known before checks and explanation."""
+    reference = {key: value for key, value in data.metadata.items() if key not in ("walker", "relaxed_positions")}
+    return {
+        "atomlens_version": version("atomlens"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["atomlens", *sys.argv[1:]]) if sys.argv[0].endswith("atomlens") else "run_study",
+        "structure": {
+            "name": named.name,
+            "formula": named.atoms.get_chemical_formula(mode="hill"),
+            "source": named.source,
+            "symbols": named.atoms.get_chemical_symbols(),
+            "positions": named.atoms.positions.tolist(),
+        },
+        "reference": {**reference, "frames": len(data), "data_hash": data.hash},
+        "split": {
+            "method": split.method,
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": len(split.test),
+            "hash": split.hash,
+        },
+        "model": {
+            "representation": config.model.model_dump(mode="json")["representation"],
+            "parameters": sum(parameter.numel() for parameter in result.model.parameters()),
+            "file": MODEL,
+        },
+        "training": {
+            "epochs": len(result.history),
+            "steps": result.steps,
+            "seconds": result.seconds,
+            "best_epoch": result.best_epoch,
+            "batch_size": config.training.batch_size,
+            "settings": config.training.model_dump(mode="json"),
+            "history": result.history,
+        },
+        "test": {name: found.to_dict() for name, found in evaluation.errors.items()},
+    }
+
+
+def _accuracy_figures(evaluation: Evaluation, result: TrainingResult, folder: Path) -> dict[str, Path]:
+    drawn = {"learning_curve": figures.learning_curve(result.history, result.best_epoch)}
+    for name, found in evaluation.errors.items():
+        labelled, predicted = evaluation.labelled[name].ravel(), evaluation.predicted[name].ravel()
+        drawn[f"parity_{name}"] = figures.parity(labelled, predicted, name, found.unit, found.mae, found.rmse)
+    return {name: figures.save_figure(figure, folder, name) for name, figure in drawn.items()}
+
+
+def _physics(
+    model: Model, frames: Dataset, config: StudyConfig, folder: Path
+) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+    chosen = [frames[index].to_ase() for index in np.linspace(0, len(frames) - 1, _CHECKED_FRAMES).astype(int)]
+    differences = force_differences(model, chosen[0])
+    trace = constant_energy_run(
+        model,
+        chosen[0],
+        temperature=config.sampling.temperature,
+        duration=config.drift_duration,
+        timestep=config.drift_timestep,
+    )
+    drawn = {
+        "force_order": figures.finite_difference_order(differences.steps, differences.errors, differences.order),
+        "energy_drift": figures.energy_drift(trace.times, trace.total, trace.potential, trace.drift),
+    }
+    saved = {name: figures.save_figure(figure, folder, name) for name, figure in drawn.items()}
+    return check_physics(model, chosen, differences, trace), saved
+
+
+def _explain(
+    model: Model, data: Dataset, frames: Dataset, config: StudyConfig, folder: Path
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Contributions over the test frames, drawn on the relaxed molecule, and the potential around that."""
+    positions = np.asarray(data.metadata["relaxed_positions"])
+    relaxed = AtomicSystem.from_ase(ase.Atoms(numbers=data[0].numbers, positions=positions))
+    contributions = atom_contributions(model, list(frames))
+    at_rest = atom_contributions(model, [relaxed])
+    cut = cut_through(model, relaxed, config.probe, None, title="probe")
+    drawn = explanation_figures(relaxed, at_rest.values, contributions, cut, folder)
+    facts = {
+        "atom_energies": contributions.to_dict() | {"relaxed_structure": at_rest.values.tolist()},
+        "local_chemical_potential": cut.to_dict(),
+    }
+    return facts, drawn
+
+
+def _conclude(summary: Mapping[str, Any], page: Path) -> None:
+    energy, forces = (summary["test"][name]["mae"] / KCAL_PER_MOL for name in ("energy", "forces"))
+    failed = [row["name"] for row in summary["checks"] if not row["passed"]]
+    say(
+        f"On {summary['split']['test']} frames never seen: energy MAE {energy:.3g} kcal/mol, "
+        f"force MAE {forces:.3g} kcal/mol/Å\n"
+        f"Physics checks: {'all passed' if not failed else 'FAILED: ' + ', '.join(failed)}\nReport: {page}"
+    )

@@ -1,0 +1,111 @@
+"""Checks of the three openings that explanations use: probes, weights of atoms, and features given from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import ase
+import numpy as np
+import torch
+
+from atomlens.data.batch import Batch, Pairs
+from atomlens.model import Model
+from atomlens.testing.result import Measurement, NotApplicable
+from atomlens.testing.subject import Outputs, Subject, evaluate, largest
+from atomlens.testing.symmetry import ROUNDINGS, compared
+
+
+def probe(subject: Subject) -> list[Measurement]:
+    """An atom that hears and is not heard changes nothing for the others."""
+    found: list[Measurement] = []
+    for model, atoms, chosen, without in _one_removed(subject):
+        batch = model.collate([atoms])
+        batch = replace(batch, pairs=_kept(batch.pairs, batch.pairs.neighbour != chosen))
+        found += compared(subject, model, _others(model, batch, chosen), without, atoms, " with a probe")
+    return found
+
+
+def vanishing(subject: Subject) -> list[Measurement]:
+    """An atom of weight zero is not there: the others have the terms, forces and total that they have without it."""
+    found: list[Measurement] = []
+    for model, atoms, chosen, without in _one_removed(subject):
+        batch = model.collate([atoms])
+        weight = torch.ones(len(atoms), dtype=torch.float64, device=model.device)
+        whole = _detached(model, replace(batch, weight=weight))
+        expected = _detached(model, batch)
+        found += compared(subject, model, whole, expected, atoms, " of weight one")
+        weight[chosen] = 0.0
+        batch = replace(batch, weight=weight)
+        rest = _others(model, batch, chosen)
+        if "energy" in model.readouts:
+            rest["energy"] = _detached(model, batch)["energy"]
+            without = {**without, "energy": without["atom_energies"].sum().reshape(1)}
+        found += compared(subject, model, rest, without, atoms, " with one weight zero")
+    return found
+
+
+def given_features(subject: Subject) -> list[Measurement]:
+    """Features given from outside replace those looked up: an atom with another element's features becomes it."""
+    model = subject.double
+    embed = getattr(model.representation, "embed", None)
+    if embed is None:
+        raise NotApplicable("the representation has no element features to replace")
+    found = []
+    for atoms in subject.molecules:
+        batch = model.collate([atoms])
+        same = _features(model, replace(batch, initial_features=embed(batch)))
+        plain = _features(model, batch)
+        size = largest(plain)
+        limit = ROUNDINGS * 100.0 * torch.finfo(torch.float64).eps * size
+        found.append(Measurement(f"own features, {atoms.symbols}", largest(same - plain), limit, ""))
+        # Reversed along the molecule, features meet other atoms; a model of one element has nothing to exchange.
+        other = replace(batch, numbers=batch.numbers.flip(0))
+        given = _features(model, replace(batch, initial_features=embed(other)))
+        off = largest(given - _features(model, other))
+        found.append(Measurement(f"exchanged features, {atoms.symbols}", off, limit, ""))
+    return found
+
+
+def _one_removed(subject: Subject) -> Iterator[tuple[Model, ase.Atoms, int, Outputs]]:
+    """Models and molecules, an atom in the middle of each, and the outputs of the others without it."""
+    for model in subject.precisions:
+        for atoms in subject.molecules:
+            if len(atoms) < 2:
+                continue
+            chosen = len(atoms) // 2
+            rest = atoms[np.arange(len(atoms)) != chosen]
+            outputs = evaluate(model, [rest])
+            yield model, atoms, chosen, {name: outputs[name] for name in outputs if len(outputs[name]) == len(rest)}
+
+
+def _others(model: Model, batch: Batch, chosen: int) -> Outputs:
+    """Outputs of all atoms but one; forces are those of their own energies, for a probe's energy pulls at them too."""
+    with torch.enable_grad():
+        positions = batch.positions.clone().requires_grad_()
+        outputs = model(replace(batch, positions=positions))
+        rest = torch.arange(len(positions), device=positions.device) != chosen
+        parts = {name: value[rest].detach() for name, value in outputs.items() if len(value) == len(positions)}
+        if "atom_energies" in outputs:
+            total = outputs["atom_energies"][rest].sum()
+            (slope,) = torch.autograd.grad(total, positions, materialize_grads=True, allow_unused=True)
+            parts["forces"] = -slope[rest]
+    return parts
+
+
+def _detached(model: Model, batch: Batch) -> Outputs:
+    outputs: Outputs = model(batch)
+    return {name: value.detach() for name, value in outputs.items()}
+
+
+def _features(model: Model, batch: Batch) -> torch.Tensor:
+    features: torch.Tensor = model.representation(batch)
+    return features.detach()
+
+
+def _kept(pairs: Pairs, rows: torch.Tensor) -> Pairs:
+    return Pairs(
+        centre=pairs.centre[rows],
+        neighbour=pairs.neighbour[rows],
+        shift=None if pairs.shift is None else pairs.shift[rows],
+    )

@@ -1,0 +1,133 @@
+"""Everything that a run file can say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from ase.data import atomic_numbers
+from pydantic import Field, model_validator
+
+from atomlens.config import Config, nearest
+from atomlens.data.units import ENERGY, to_internal
+from atomlens.errors import InputError
+from atomlens.files import write_text
+from atomlens.model import ModelConfig
+
+
+class DataConfig(Config):
+    """Where structures and labels come from."""
+
+    path: str = Field(description="extended XYZ, ASE database, numpy archive or atomlens store")
+    labels: dict[str, str] | None = Field(
+        None, description="quantity: 'KEY:UNIT' in the file; null: all known ones whose units the file states"
+    )
+    position_unit: str | None = Field(None, description="unit of positions and cell if not the format's own (Å)")
+
+
+class SplitConfig(Config):
+    """How the structures are shared out."""
+
+    train: int = Field(1000, ge=1, description="structures to learn from")
+    validation: int = Field(200, ge=1, description="structures that choose the best model")
+    test: int | None = Field(None, ge=1, description="structures to judge it; null: all that are left")
+    seed: int = Field(0, ge=0, description="of the random order")
+    file: str | None = Field(None, description="a split.json to use instead of drawing one")
+
+
+class ReferencesConfig(Config):
+    """Free-atom energies; the mean that is left per atom is fitted on top."""
+
+    unit: str = Field(description="of the values, such as Ha")
+    values: dict[str, float] = Field(description="energy of a free atom by chemical symbol")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in self.values:
+            if name not in atomic_numbers:
+                raise InputError(f"'{name}' is no chemical symbol; {nearest(name, list(atomic_numbers))}")
+        to_internal(self.unit, ENERGY, "energy")
+        return self
+
+    def in_ev(self) -> dict[int, float]:
+        """Energies in eV by atomic number."""
+        factor = to_internal(self.unit, ENERGY, "energy")
+        return {atomic_numbers[name]: factor * value for name, value in self.values.items()}
+
+
+class TrainingConfig(Config):
+    """How the loss is minimised."""
+
+    loss: dict[str, float] | None = Field(
+        None,
+        description="weight of each quantity; null: energy 0.01 and forces 1 (ρ = 0.01 of thesis eq. 5.7), "
+        "or energy alone where the data have no forces",
+    )
+    epochs: int = Field(300, ge=1, description="passes over the training set")
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        description="stop, with the learning rate annealed, after this time (then not reproducible bit for bit)",
+    )
+    batch_size: int = Field(32, ge=1, description="structures per step, over all devices")
+    learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of Adam")
+    schedule: Literal["cosine", "exponential", "constant"] = Field(
+        "cosine", description="warm-up and cosine decay, or the documents' decay by 0.96 every 100,000 steps"
+    )
+    warmup: float = Field(0.02, ge=0, lt=1, description="share of a cosine schedule spent raising the learning rate")
+    averaging: float = Field(
+        0.999, ge=0, lt=1, description="decay of the weight average that is validated and kept; 0: none"
+    )
+    gradient_clip: float | None = Field(10.0, gt=0, description="largest norm of the gradient; null: no limit")
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better model; null: never"
+    )
+    precision: Literal["float32", "float64"] = Field("float32", description="of the weights")
+    seed: int = Field(0, ge=0, description="of initial weights and of the order of examples")
+    checkpoint_seconds: float = Field(30.0, ge=0, description="longest time that an interruption can cost")
+    accelerator: Literal["cpu", "gpu", "auto"] = Field("cpu", description="what to compute on")
+    devices: int = Field(1, ge=1, description="how many of them, in one process each")
+    threads: int | None = Field(None, ge=1, description="CPU threads per process; null: as torch chooses")
+    tensorboard: bool = Field(True, description="also log for TensorBoard, where it is installed")
+
+
+class RunConfig(Config):
+    """A run file: data, split, model, references and training."""
+
+    data: DataConfig
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    references: ReferencesConfig | None = Field(None, description="free-atom energies; null: fit an offset per element")
+    training: TrainingConfig = TrainingConfig()
+
+    @classmethod
+    def read(cls, path: str | Path) -> RunConfig:
+        """Read a YAML run file.
+
+        Raises:
+            InputError: the file is missing or no YAML mapping, or a key or value in it is wrong.
+        """
+        return cls.parse(read_yaml(path), file=str(path))
+
+    def write(self, path: str | Path) -> None:
+        """Write with every default spelled out."""
+        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file as a mapping.
+
+    Raises:
+        InputError: it is missing, or no YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror}); check the path", file=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"is not valid YAML ({reason}); correct it", file=str(path)) from None
+    if not isinstance(values, dict):
+        raise InputError("holds no settings (a YAML mapping is needed); see docs/run-files.md", file=str(path))
+    return values

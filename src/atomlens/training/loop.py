@@ -1,0 +1,409 @@
+"""The training loop: short and plain; devices and distributed training are lightning-fabric's."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from atomlens.data.batch import Batch
+from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.splits import Split
+from atomlens.data.system import AtomicSystem
+from atomlens.data.units import KCAL_PER_MOL
+from atomlens.errors import InputError
+from atomlens.evaluation import batches_by_pairs, training_means
+from atomlens.files import new_folder
+from atomlens.model import Model
+from atomlens.model_file import load_model, save_model
+from atomlens.progress import Reporter, track
+from atomlens.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
+from atomlens.training.config import RunConfig
+from atomlens.training.log import Row, TrainingLog, read_log
+from atomlens.training.losses import energy_forces_loss, loss_weights
+from atomlens.training.offsets import references_and_scale
+from atomlens.training.schedules import learning_rate
+
+CHECKPOINT = "checkpoint.safetensors"
+MODEL = "model.safetensors"
+_VALIDATION_PAIRS = 10_000  # per batch
+_EXAMPLES = 3  # structures in a model file's fingerprint
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop; its checkpoint is written and the run can be resumed."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came out: the best model and how it got there."""
+
+    model: Model
+    history: list[Row]  # of `training.log.COLUMNS`
+    best_epoch: int
+    steps: int
+    seconds: float
+
+
+class _LossModule(nn.Module):
+    """Model and loss as one module, so that distributed training covers the gradients of forces as well."""
+
+    def __init__(self, model: Model, weights: dict[str, float]) -> None:
+        super().__init__()
+        self.model, self.weights = model, weights
+
+    def forward(self, work: _Work) -> Tensor:
+        forces = "forces" in self.weights
+        outputs = self.model(work.batch, forces=forces, differentiable=forces)
+        scale = self.model.energy_readout.scale
+        return energy_forces_loss(outputs, work.targets, work.batch, self.weights) / scale.square()
+
+
+class _Work:
+    """A batch with its targets, opaque to fabric, which would round the positions of a plain dataclass."""
+
+    def __init__(self, batch: Batch, targets: dict[str, Tensor], device: torch.device) -> None:
+        self.batch = batch.to(device)
+        self.targets = {name: value.to(device) for name, value in targets.items()}
+
+
+def train(
+    config: RunConfig, data: Dataset, split: Split, folder: str | Path, *, resume: bool = False
+) -> TrainingResult:
+    """Train a model and keep the best one.
+
+    The folder gets ``run.yaml``, ``split.json``, ``log.csv``, ``model.safetensors`` (the best so far), and a checkpoint
+    from which a later call with ``resume=True`` ends at the same weights, bit for bit on the same machine.
+
+    Args:
+        config: model, references and training; its data and split entries are only written down.
+        data: structures with labels in internal units.
+        split: which of them train and validate.
+        folder: an empty or new folder, or that of the run to resume.
+        resume: go on from the checkpoint in ``folder``.
+
+    Raises:
+        InputError: labels are missing, the folder holds something else, or training diverged.
+        Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
+    """
+    folder = Path(folder)
+    if resume and not (folder / "run.yaml").is_file():
+        raise InputError("holds no run to resume; leave --resume out", file=str(folder))
+    new_folder(folder, resuming=resume)
+    _check_trainable(config, data)
+    settings = config.training
+    identity = _identity(config, split)
+    if not resume:
+        config.write(folder / "run.yaml")
+        split.save(folder / "split.json")
+    strategy = "ddp_spawn" if settings.devices > 1 else "auto"
+    fabric = Fabric(accelerator=settings.accelerator, devices=settings.devices, strategy=strategy)
+    fabric.launch(partial(_run, config=config, data=data, split=split, folder=folder, identity=identity))
+    progress = read_progress(folder / CHECKPOINT, identity)
+    return TrainingResult(
+        model=load_model(folder / MODEL),
+        history=read_log(folder / "log.csv"),
+        best_epoch=progress.best_epoch,
+        steps=progress.step,
+        seconds=progress.seconds,
+    )
+
+
+def _identity(config: RunConfig, split: Split) -> str:
+    """A hash of everything that decides the weights; a checkpoint is only taken up under the same one."""
+    decisive = config.model_dump(mode="json", exclude={"data": True, "split": True})
+    for name in ("checkpoint_seconds", "tensorboard", "threads", "max_minutes"):
+        del decisive["training"][name]
+    return sha256(f"{decisive} {split.hash}".encode()).hexdigest()
+
+
+def _check_trainable(config: RunConfig, data: Dataset) -> dict[str, float]:
+    """The loss weights, once data and model are known to allow the training.
+
+    Raises:
+        InputError: a label is missing, or the model's forces would jump at the cutoff.
+    """
+    weights = loss_weights(config.training.loss, list(data.labels))
+    for name in {"energy", *weights}:
+        data.require(name)
+    representation: Any = config.model.representation
+    if "forces" in weights and getattr(representation, "aggregation", "sum") == "mean":
+        raise InputError(
+            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces"
+        )
+    return weights
+
+
+def _run(fabric: Fabric, config: RunConfig, data: Dataset, split: Split, folder: Path, identity: str) -> None:
+    """What every process of a training does."""
+    if config.training.threads is not None:
+        torch.set_num_threads(config.training.threads)
+    _Trainer(fabric, config, data, split, folder, identity).run()
+
+
+def build_model(config: RunConfig, data: Dataset) -> Model:
+    """A fresh model: weights drawn from the seed, references and scale fitted to the training structures ``data``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        model = Model(config.model, data.elements)
+    model.set_precision(getattr(torch, config.training.precision))
+    free_atoms = config.references.in_ev() if config.references else None
+    references, scale = references_and_scale(data, free_atoms)
+    model.energy_readout.set_scale(scale, references, free_atoms)
+    return model
+
+
+def seconds_per_step(config: RunConfig, systems: Sequence[AtomicSystem], repeats: int = 5) -> float:
+    """The time of a training step on a batch of these structures, measured on made-up labels."""
+    size = sum(len(system.numbers) for system in systems)
+    rng = np.random.default_rng(0)
+    data = Dataset.from_arrays(
+        np.concatenate([system.numbers for system in systems]),
+        np.concatenate([system.positions for system in systems]),
+        np.array([len(system.numbers) for system in systems]),
+        {"energy": rng.normal(size=len(systems)), "forces": rng.normal(size=(size, 3))},
+    )
+    model = build_model(config.model_copy(update={"references": None}), data)
+    module = _LossModule(model, {"energy": 0.01, "forces": 1.0})
+    work = _Work(*BatchSource(data, model.cutoff, ["energy", "forces"]).batch(np.arange(len(data))), model.device)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        module(work).backward()
+        times.append(time.perf_counter() - start)
+    # The optimiser, the average and validation add about a fifth.
+    return 1.2 * float(np.median(times))
+
+
+class _Trainer:
+    def __init__(
+        self, fabric: Fabric, config: RunConfig, data: Dataset, split: Split, folder: Path, identity: str
+    ) -> None:
+        self.fabric, self.config, self.folder, self.identity = fabric, config.training, folder, identity
+        self.weights = _check_trainable(config, data)
+        training_set, validation_set = data.subset(split.train), data.subset(split.validation)
+        self.model = build_model(config, training_set)
+        self.model.check_elements(validation_set.numbers, validation_set.offsets)
+        names = sorted({"energy", *self.weights})
+        self.train_source = BatchSource(training_set, self.model.cutoff, names)
+        self.validation_source = BatchSource(validation_set, self.model.cutoff, names)
+        self.model.provenance = _provenance(config, data, split, training_set, names)
+        self.model.examples = tuple(training_set[index] for index in range(min(_EXAMPLES, len(training_set))))
+        self.model.to(fabric.device)
+        self.averaged, self.best = copy.deepcopy(self.model), copy.deepcopy(self.model)
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True)
+        self.loss_module, self.optimizer = fabric.setup(_LossModule(self.model, self.weights), optimizer)
+        self.progress = Progress()
+        if (folder / CHECKPOINT).is_file():
+            self.progress = load_checkpoint(folder / CHECKPOINT, self._modules(), self.optimizer.optimizer, identity)
+        self._started = time.monotonic() - self.progress.seconds
+        self._saved = time.monotonic()
+
+    def run(self) -> None:
+        """Train to the end, or to an interruption."""
+        lead = self.fabric.is_global_zero
+        log = TrainingLog(self.folder, self.progress.rows, tensorboard=self.config.tensorboard) if lead else None
+        batches = self._batches_per_epoch()
+        total = self.config.epochs * batches
+        with _stop_requests() as stopping, track("training", total, "steps", self.progress.step) as bar:
+            while not self._finished():
+                self._epoch(bar, batches, stopping)
+                row = self._close_epoch(bar)
+                if log is not None:
+                    log.append(row)
+                if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
+                    self._save()
+        self.progress.finished = True
+        self._save()
+        if log is not None:
+            log.close()
+
+    def _finished(self) -> bool:
+        spent = self.config.max_minutes is not None and self._seconds() >= 60.0 * self.config.max_minutes
+        stale = self.config.patience is not None and self.progress.stale >= self.config.patience
+        done = self.progress.finished or self.progress.epoch >= self.config.epochs or stale or spent
+        return bool(self.fabric.broadcast(done))
+
+    def _epoch(self, bar: Reporter, batches: int, stopping: Callable[[], bool]) -> None:
+        progress, settings = self.progress, self.config
+        order = np.random.default_rng([settings.seed, progress.epoch]).permutation(len(self.train_source))
+        while progress.batch < batches:
+            start = progress.batch * settings.batch_size
+            progress.loss_sum += self._step(order[start : start + settings.batch_size])
+            progress.batch += 1
+            progress.step += 1
+            bar.advance()
+            if self.fabric.broadcast(stopping()):
+                self._save()
+                raise Interrupted(f"stopped at step {progress.step}; the checkpoint in {self.folder} is complete")
+            if time.monotonic() - self._saved >= settings.checkpoint_seconds:
+                self._save()
+
+    def _step(self, rows: np.ndarray) -> float:
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        share = rows[rank::world]
+        work = _Work(*self.train_source.batch(share), self.fabric.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.progress.step, self._share_done())
+        self.optimizer.zero_grad()
+        # Gradients are averaged over processes; the factor makes that the average over structures.
+        loss = self.loss_module(work) * (len(share) * world / len(rows))
+        self.fabric.backward(loss)
+        if self.config.gradient_clip is not None:
+            self.fabric.clip_gradients(
+                self.loss_module, self.optimizer, max_norm=self.config.gradient_clip, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self._average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # The average forgets quickly at first, so that it does not drag the random initial weights along.
+        step = self.progress.step
+        keep = min(self.config.averaging, (1 + step) / (10 + step)) if self.config.averaging else 0.0
+        torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1.0 - keep)
+
+    def _close_epoch(self, bar: Reporter) -> Row:
+        progress = self.progress
+        found = self._validate()
+        loss = found["validation_loss"]
+        if not np.isfinite(loss):
+            raise InputError(
+                f"training diverged in epoch {progress.epoch + 1}; lower training.learning_rate and start anew"
+            )
+        row = {
+            "epoch": float(progress.epoch + 1),
+            "step": float(progress.step),
+            "seconds": round(self._seconds(), 3),
+            "learning_rate": learning_rate(self.config, progress.step, self._share_done()),
+            "train_loss": progress.loss_sum / max(progress.batch, 1),
+            **found,
+        }
+        better = loss < progress.best_loss
+        if better:
+            progress.best_loss, progress.best_epoch = loss, progress.epoch + 1
+            self.best.load_state_dict(self.averaged.state_dict())
+        progress.stale = 0 if better else progress.stale + 1
+        progress.epoch, progress.batch, progress.loss_sum, progress.rows = progress.epoch + 1, 0, 0.0, progress.rows + 1
+        bar.note(_describe(row))
+        return row
+
+    def _validate(self) -> Row:
+        """Loss and errors of the averaged weights on the validation structures, shared out over processes."""
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        indices = np.arange(len(self.validation_source))[rank::world]
+        sums = torch.zeros(5, dtype=torch.float64)  # loss, structures, energy, force components, their count
+        for rows in batches_by_pairs(self.validation_source, indices, _VALIDATION_PAIRS):
+            work = _Work(*self.validation_source.batch(rows), self.fabric.device)
+            with torch.no_grad():
+                outputs = self.averaged(work.batch, forces="forces" in self.weights)
+            loss = energy_forces_loss(outputs, work.targets, work.batch, self.weights)
+            energy_off = (outputs["energy"] - work.targets["energy"]).abs().sum()
+            sums += torch.tensor([float(loss) * len(rows), len(rows), float(energy_off), 0.0, 0.0], dtype=torch.float64)
+            if "forces" in outputs:
+                force_off = (outputs["forces"] - work.targets["forces"]).abs()
+                sums[3:] += torch.tensor([float(force_off.sum()), force_off.numel()], dtype=torch.float64)
+        total = self.fabric.all_reduce(sums.to(self.fabric.device), reduce_op="sum")
+        loss, count, energy, forces, components = total.tolist()  # type: ignore[union-attr]
+        scale = float(self.model.energy_readout.scale)
+        found = {"validation_loss": loss / count / scale**2, "validation_energy_mae": energy / count}
+        return found | ({"validation_forces_mae": forces / components} if components else {})
+
+    def _save(self) -> None:
+        self.progress.seconds = self._seconds()
+        if self.fabric.is_global_zero:
+            if self.progress.best_epoch:
+                self.best.provenance = {**self.model.provenance, "best_epoch": self.progress.best_epoch}
+                save_model(self.best, self.folder / MODEL)
+            save_checkpoint(
+                self.folder / CHECKPOINT, self.progress, self._modules(), self.optimizer.optimizer, self.identity
+            )
+        self._saved = time.monotonic()
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model, "averaged": self.averaged, "best": self.best}
+
+    def _batches_per_epoch(self) -> int:
+        full, rest = divmod(len(self.train_source), self.config.batch_size)
+        if self.config.batch_size < self.fabric.world_size:
+            raise InputError("training.batch_size is smaller than the number of devices; raise it")
+        # A last batch that leaves a process without a structure is dropped; the next epoch's order brings others there.
+        return full + (rest >= self.fabric.world_size)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _share_done(self) -> float:
+        done = self.progress.step / (self.config.epochs * self._batches_per_epoch())
+        limit = self.config.max_minutes
+        return done if limit is None else max(done, self._seconds() / (60.0 * limit))
+
+
+def _describe(row: Row) -> str:
+    parts = [f"energy {row['validation_energy_mae'] / KCAL_PER_MOL:.3g} kcal/mol"]
+    if "validation_forces_mae" in row:
+        parts.append(f"forces {row['validation_forces_mae'] / KCAL_PER_MOL:.3g} kcal/mol/Å")
+    return f"epoch {row['epoch']:.0f}, validation MAE: {', '.join(parts)}"
+
+
+def _provenance(
+    config: RunConfig, data: Dataset, split: Split, training_set: Dataset, names: list[str]
+) -> dict[str, Any]:
+    facts = {key: value for key, value in data.metadata.items() if isinstance(value, str | int | float | bool)}
+    return {
+        "data": {"file": Path(config.data.path).name, "hash": data.hash, "structures": len(data), **facts},
+        "split": {
+            "hash": split.hash,
+            "method": split.method,
+            "train": len(split.train),
+            "validation": len(split.validation),
+        },
+        "training": config.training.model_dump(mode="json"),
+        "training_means": training_means(training_set, names),
+        "versions": {
+            "atomlens": version("atomlens"),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into a question that the loop asks between steps; a second signal acts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame  # signal handlers get it, and this one needs it not
+        asked.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
