@@ -95,7 +95,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
             "was altered after it was saved (its digest does not fit); restore the original", file=str(path)
         )
     try:
-        model = Model(ModelConfig.parse(header["config"]), header["elements"])
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten at once
+            model = Model(ModelConfig.parse(header["config"]), header["elements"])
         model.set_precision(getattr(torch, header["precision"]))
         model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(_EXAMPLE)})
     except InputError as error:

@@ -205,7 +205,7 @@ def test_export_takes_batches(systems, model):
 def test_export_with_any_number_of_atoms_pairs_and_systems(systems, model):
     batch, other = collate(systems, CUTOFF), collate(systems[1:4], CUTOFF)
     shapes = torch.export.ShapesCollection()
-    for name, value in tensors(batch).items():
+    for value in tensors(batch).values():
         if isinstance(value, torch.Tensor):
             shapes[value] = {0: torch.export.Dim.DYNAMIC}
     program = torch.export.export(model, (batch,), dynamic_shapes=shapes)

@@ -126,7 +126,7 @@ BAD = {
     "dummy atom": ("2\n\nH 0 0 0\nX 0 0 1\n", "structure 1, atom 1: atomic number 0 is not between 1 and 118"),
     "nan": ("2\n\nH 0 0 0\nO 0 nan 1\n", "structure 1, atom 1: the position of this O is not finite"),
     "infinite": ("2\n\nH 0 0 0\nO 0 0 inf\n", "structure 1, atom 1: the position of this O is not finite"),
-    "comment": (f'3\nLattice="1 2"\n{WATER}', "structure 1: cannot be read as extended XYZ (ValueError"),
+    "comment": (f'3\nLattice="1 2"\n{WATER}', "structure 1: cannot be read as extended XYZ (Got info item Lattice"),
     "columns": (
         f"3\nProperties=species:S:1:pos:R:3:forces:R:3\n{WATER}",
         "structure 1: cannot be read as extended",
@@ -170,4 +170,6 @@ def test_absent_key(write):
     assert refusal(write(f"3\nenergy_pbe=1.0\n{WATER}"), "energy=energy_pb:eV").endswith(
         "(it has: energy_pbe); did you mean 'energy_pbe'?"
     )
-    assert refusal(write(f"3\n\n{WATER}"), "energy:eV") == "has no entry 'energy' for the label 'energy' (it has: none)"
+    assert refusal(write(f"3\n\n{WATER}"), "energy:eV") == (
+        "has no entry 'energy' for the label 'energy' (it has: none); add it, or use another file"
+    )

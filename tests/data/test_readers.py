@@ -62,7 +62,7 @@ def test_empty(tmp_path, name):
 @pytest.mark.parametrize("content", [b"\x00\xff\xfe garbage \x80" * 40, b"lorem ipsum dolor\n" * 20])
 def test_garbage(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    assert len(refusal(tmp_path / name)) < 300
+    assert refusal(tmp_path / name).startswith(("cannot be read", "is ", "structure 0: begins with"))
 
 
 def test_folder(tmp_path):

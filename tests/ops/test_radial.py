@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from atomlens.ops.radial import CUTOFF_FUNCTIONS, cosine_cutoff, gaussian_basis, no_cutoff, smooth_cutoff
+from atomlens.ops.radial import (
+    CONTINUOUS_DERIVATIVES,
+    CUTOFF_FUNCTIONS,
+    cosine_cutoff,
+    gaussian_basis,
+    no_cutoff,
+    smooth_cutoff,
+)
 
 CUTOFF = 4.7
 
@@ -57,7 +64,7 @@ def test_smooth_by_polynomial(fraction):
         assert value == pytest.approx(exact, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize(("name", "order"), [("cosine", 1), ("smooth", 2)])
+@pytest.mark.parametrize(("name", "order"), CONTINUOUS_DERIVATIVES.items())
 def test_continuous_derivatives_vanish_at_the_cutoff(name, order):
     inside = derivatives(CUTOFF_FUNCTIONS[name], CUTOFF * (1 - 1e-9), order)
     outside = derivatives(CUTOFF_FUNCTIONS[name], CUTOFF * (1 + 1e-9), order)
@@ -89,3 +96,8 @@ def test_smooth_leaves_short_distances_alone():
 def test_no_cutoff_is_one():
     distances = torch.tensor([0.5, 50.0])
     assert no_cutoff(distances, 0.0).tolist() == [1.0, 1.0]
+
+
+def test_every_cutoff_function_states_its_promise():
+    assert set(CONTINUOUS_DERIVATIVES) == set(CUTOFF_FUNCTIONS) - {"none"}
+    assert CONTINUOUS_DERIVATIVES == {"cosine": 1, "smooth": 2}

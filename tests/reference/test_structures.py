@@ -9,6 +9,7 @@ from ase.build import molecule
 from ase.collections import g2
 
 from atomlens.errors import InputError
+from atomlens.reference.molecule import describe
 from atomlens.reference.structures import ALIASES, resolve_structure
 
 # Formulas written by hand, not taken from ASE.
@@ -86,7 +87,7 @@ def test_names_are_read_generously_and_formulas_exactly(text):
 @pytest.mark.parametrize("name", g2.names)
 def test_every_g2_name_is_a_structure_with_a_possible_multiplicity(name):
     atoms = resolve_structure(name).atoms
-    assert (atoms.numbers.sum() - (atoms.info.get("multiplicity", 1) - 1)) % 2 == 0 or "multiplicity" not in atoms.info
+    assert (atoms.numbers.sum() - describe(atoms)["multiplicity"] + 1) % 2 == 0
 
 
 def test_oxygen_is_a_triplet():
@@ -109,6 +110,13 @@ def test_a_file_is_read_and_its_last_structure_taken(tmp_path):
     np.testing.assert_allclose(found.atoms.positions, frames[1].positions, atol=1e-7)  # digits of the format
     assert found.atoms.info["charge"] == 1
     assert "last of its 2" in found.source
+
+
+def test_a_charge_that_is_no_number_is_refused(tmp_path):
+    path = tmp_path / "ion.xyz"
+    path.write_text("1\nProperties=species:S:1:pos:R:3 charge=plus\nH 0 0 0\n")
+    with pytest.raises(InputError, match="not a finite number"):
+        resolve_structure(str(path))
 
 
 def test_a_file_comes_before_a_name(tmp_path, monkeypatch):

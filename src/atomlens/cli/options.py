@@ -56,19 +56,19 @@ def apply_settings(values: dict[str, Any], settings: list[str] | None) -> None:
 
 
 def split_labels(labels: list[str] | None) -> dict[str, str] | None:
-    """``NAME=KEY:UNIT`` texts as the mapping of a run file.
+    """``NAME=KEY:UNIT`` texts (or ``NAME:UNIT`` where the key is the name) as the mapping of a run file.
 
     Raises:
-        InputError: a text has no ``=``.
+        InputError: a text says neither key nor unit.
     """
     if not labels:
         return None
     named = {}
     for text in labels:
-        name, equals, source = text.partition("=")
-        if not equals:
+        name, separator, source = text.partition("=") if "=" in text else text.partition(":")
+        if not separator:
             raise InputError(f"--label takes NAME=KEY:UNIT, not '{text}'; for example --label energy=energies:kcal/mol")
-        named[name.strip()] = source.strip()
+        named[name.strip()] = source.strip() if "=" in text else f":{source.strip()}"
     return named
 
 
@@ -96,14 +96,16 @@ def print_errors(errors: Mapping[str, Errors], title: str) -> None:
 
     from atomlens.data.units import KCAL_PER_MOL
 
-    table = Table(title=title, title_justify="left")
-    for name in ("quantity", "MAE", "RMSE", "unit", "MAE (eV)", "RMSE (eV)", "mean predictor's MAE", "times better"):
-        table.add_column(name, justify="left" if name in ("quantity", "unit") else "right")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for name in ("MAE", "RMSE", "mean predictor's MAE", "times better"):
+        table.add_column(name, justify="right")
     for name, found in errors.items():
-        mae, rmse = found.in_kcal()
-        table.add_row(
-            name, f"{mae:.4g}", f"{rmse:.4g}", "kcal/mol/Å" if name == "forces" else "kcal/mol",
-            f"{found.mae:.4g}", f"{found.rmse:.4g}",
-            f"{found.mean_predictor_mae / KCAL_PER_MOL:.4g}", f"{found.gain:.1f}",
-        )  # fmt: skip
-    Console().print(table)
+        for unit, factor in (("kcal/mol", 1 / KCAL_PER_MOL), ("eV", 1.0)):
+            shown = (factor * value for value in (found.mae, found.rmse, found.mean_predictor_mae))
+            gain = f"{found.gain:.1f}" if unit == "kcal/mol" else ""
+            label = f"{name}, {unit}{'/Å' if name == 'forces' else ''}"
+            table.add_row(label, *(f"{value:.4g}" for value in shown), gain)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(title)
+    console.print(table)

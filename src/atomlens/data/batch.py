@@ -53,7 +53,8 @@ class Batch:
 
     def pair_vectors(self) -> Tensor:
         """r_j - r_i of each pair, (pairs, 3) in Å, images included; differentiable in positions and cell."""
-        vectors = self.positions.index_select(0, self.pairs.neighbour) - self.positions.index_select(0, self.pairs.centre)
+        pairs, positions = self.pairs, self.positions
+        vectors = positions.index_select(0, pairs.neighbour) - positions.index_select(0, pairs.centre)
         if self.pairs.shift is None:
             return vectors
         cell = self.cell.index_select(0, self.system.index_select(0, self.pairs.centre))

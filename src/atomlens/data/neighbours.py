@@ -31,32 +31,38 @@ def neighbour_list(system: AtomicSystem, cutoff: float | None) -> NeighbourList:
     Raises:
         InputError: two atoms are closer than 0.2 Å, or a periodic structure is asked for without a cutoff.
     """
-    periodic = bool(system.pbc.any())
-    if cutoff is None and periodic:
+    if cutoff is None and system.pbc.any():
         raise InputError("is periodic, but the model has no cutoff and would sum over endless images; set a cutoff")
-    if len(system.numbers) == 1 and not periodic:
-        empty = np.empty(0, dtype=np.int64)
-        return empty, empty, np.empty((0, 3), dtype=np.int32)
-    reach = _diameter(system.positions) if cutoff is None else cutoff
-    finder = vesin.NeighborList(cutoff=reach, full_list=True, sorted=True, n_threads=1)
-    centre, neighbour, shift, distance = finder.compute(
-        points=system.positions,
-        box=np.asarray(complete_cell(system.cell)) if periodic else np.zeros((3, 3)),
-        periodic=system.pbc.tolist(),
-        quantities="ijSd",
-    )
+    centre, neighbour, shift, distance = _all_pairs(system) if cutoff is None else _pairs_within(system, cutoff)
     if len(distance) and distance.min() < MIN_DISTANCE:
         _refuse_clash(system, int(centre[distance.argmin()]), int(neighbour[distance.argmin()]), float(distance.min()))
     return centre.astype(np.int64), neighbour.astype(np.int64), shift.astype(np.int32).reshape(-1, 3)
 
 
-def _diameter(positions: np.ndarray) -> float:
-    # The box diagonal bounds every distance; the margin keeps the farthest pair strictly inside.
-    return float(np.linalg.norm(np.ptp(positions, axis=0))) * 1.001 + 1.0
+def _all_pairs(system: AtomicSystem) -> tuple[np.ndarray, ...]:
+    # A cell list with an endless cutoff would take time and memory that grow with the distances.
+    centre, neighbour = np.nonzero(~np.eye(len(system.numbers), dtype=bool))
+    distance = np.linalg.norm(system.positions[neighbour] - system.positions[centre], axis=1)
+    return centre, neighbour, np.zeros((len(centre), 3)), distance
+
+
+def _pairs_within(system: AtomicSystem, cutoff: float) -> tuple[np.ndarray, ...]:
+    periodic = bool(system.pbc.any())
+    if len(system.numbers) == 1 and not periodic:
+        return np.empty(0), np.empty(0), np.empty((0, 3)), np.empty(0)
+    finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    found: tuple[np.ndarray, ...] = finder.compute(
+        points=system.positions,
+        box=np.asarray(complete_cell(system.cell)) if periodic else np.zeros((3, 3)),
+        periodic=system.pbc.tolist(),
+        quantities="ijSd",
+    )
+    return found
 
 
 def _refuse_clash(system: AtomicSystem, first: int, second: int, distance: float) -> None:
     names = [f"atom {atom} ({symbol(int(system.numbers[atom]))})" for atom in sorted((first, second))]
     raise InputError(
-        f"{names[0]} and {names[1]} are {distance:.3f} Å apart, closer than {MIN_DISTANCE} Å; repair or remove the structure"
+        f"{names[0]} and {names[1]} are {distance:.3f} Å apart, closer than {MIN_DISTANCE} Å; "
+        "repair or remove the structure"
     )

@@ -100,3 +100,34 @@ def random_split(data: Dataset, train: int, validation: int, test: int | None, s
         data_hash=data.hash,
         method=f"random, seed {seed}",
     )
+
+
+def trajectory_split(data: Dataset, trajectory: np.ndarray, held_out: int, validation: int, seed: int) -> Split:
+    """Test on whole trajectories that nothing was learned from: the last ``held_out`` of them.
+
+    Frames of the others are drawn at random for validation, and train where they are not drawn.
+
+    Args:
+        data: frames of several trajectories.
+        trajectory: (structures,) which trajectory a frame belongs to.
+        held_out: number of trajectories to test on.
+        validation: number of frames for validation.
+        seed: of the random order.
+
+    Raises:
+        InputError: there are too few trajectories or frames.
+    """
+    names = np.unique(trajectory)
+    if not 1 <= held_out < len(names):
+        raise InputError(f"cannot hold {held_out} of {len(names)} trajectories out; sample more, or hold out fewer")
+    is_test = np.isin(trajectory, names[-held_out:])
+    rest = np.random.default_rng(seed).permutation(np.flatnonzero(~is_test))
+    if not 1 <= validation < len(rest):
+        raise InputError(f"cannot take {validation} of {len(rest)} frames for validation; sample more, or ask for less")
+    return Split(
+        train=np.sort(rest[validation:]),
+        validation=np.sort(rest[:validation]),
+        test=np.flatnonzero(is_test),
+        data_hash=data.hash,
+        method=f"the last {held_out} of {len(names)} trajectories test, the rest is shared out at random, seed {seed}",
+    )

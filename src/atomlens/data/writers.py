@@ -16,6 +16,7 @@ from ase.io.extxyz import write_extxyz
 from atomlens.config import nearest
 from atomlens.data.dataset import Dataset
 from atomlens.data.quantities import quantity
+from atomlens.data.readers.contents import fit
 from atomlens.data.readers.structures_json import JSON_FORMAT
 from atomlens.data.store import write_store
 from atomlens.data.system import AtomicSystem
@@ -34,11 +35,20 @@ def write_predictions(
         predictions: per structure a mapping of quantity names to arrays in internal units, as `Model.predict` returns.
 
     Raises:
-        InputError: the suffix or a quantity is unknown.
+        InputError: the suffix or a quantity is unknown, or a prediction does not fit its structure.
     """
     write = _writer(path, WRITERS)
     systems = [AtomicSystem.from_ase(entry) if isinstance(entry, ase.Atoms) else entry for entry in structures]
     write(_gathered(systems, predictions), Path(path))
+
+
+def check_suffix(path: str | Path) -> None:
+    """Refuse a path that `write_predictions` could not write to, before any long work.
+
+    Raises:
+        InputError: the suffix is unknown.
+    """
+    _writer(path, WRITERS)
 
 
 def write_dataset(data: Dataset, path: str | Path) -> None:
@@ -62,12 +72,16 @@ def _gathered(systems: Sequence[AtomicSystem], predictions: Sequence[Mapping[str
     """Structures and predictions end to end, NaN where a structure has none of a quantity."""
     offsets = np.concatenate([[0], np.cumsum([len(system.numbers) for system in systems])]).astype(np.int64)
     labels: dict[str, np.ndarray] = {}
-    for index, values in enumerate(zip(systems, predictions, strict=True)):
-        for name, value in values[1].items():
+    for index, (system, values) in enumerate(zip(systems, predictions, strict=True)):
+        for name, value in values.items():
             kind = quantity(name)
+            shape = (len(system.numbers), *kind.shape) if kind.per == "atom" else kind.shape
+            fitted = fit(np.asarray(value), shape)
+            if fitted is None:
+                raise InputError(f"'{name}' has shape {np.shape(value)} where {shape} is needed", structure=index)
             rows = offsets[-1] if kind.per == "atom" else len(systems)
             column = labels.setdefault(name, np.full((rows, *kind.shape), np.nan))
-            column[slice(*offsets[index : index + 2]) if kind.per == "atom" else index] = value
+            column[slice(*offsets[index : index + 2]) if kind.per == "atom" else index] = fitted
     return Dataset(
         numbers=np.concatenate([np.asarray(system.numbers) for system in systems] or [np.zeros(0, dtype=np.int64)]),
         positions=np.concatenate([np.asarray(system.positions) for system in systems] or [np.zeros((0, 3))]),

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from atomlens.config import nearest
 from atomlens.data.batch import Batch, Pairs
-from atomlens.data.system import AtomicSystem
+from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.explain.baseline import Baseline, energy_baseline
 from atomlens.model import Model, Structure
@@ -52,7 +52,8 @@ class Plane:
             description = "the plane nearest to all atoms"
         else:
             origin, u, v = _plane_of_three(positions, atoms)
-            description = f"the plane through atoms {atoms[0]}, {atoms[1]} and {atoms[2]}"
+            first, second, third = (f"{symbol(int(structure.numbers[atom]))}{atom}" for atom in atoms)
+            description = f"the plane through {first}, {second} and {third}"
         flat = np.stack([(positions - origin) @ u, (positions - origin) @ v])
         middle = 0.5 * (flat.max(axis=1) + flat.min(axis=1))
         half = 0.5 * np.ptp(flat, axis=1) + margin

@@ -45,3 +45,5 @@ def no_cutoff(distances: Tensor, cutoff: float) -> Tensor:
 
 
 CUTOFF_FUNCTIONS = {"cosine": cosine_cutoff, "smooth": smooth_cutoff, "none": no_cutoff}
+# How many derivatives stay continuous at the cutoff; the contract suite holds models to it.
+CONTINUOUS_DERIVATIVES = {"cosine": 1, "smooth": 2}

@@ -162,10 +162,10 @@ def _embed(parsed: Any, smiles: str) -> tuple[ase.Atoms, str]:
 def _unknown(text: str) -> InputError:
     if "/" in text or "\\" in text:  # a path or a double bond's geometry in SMILES
         return InputError("is no file, and no valid SMILES either; check the path", file=text)
+    if not text:
+        return InputError("the SMILES string is empty; write it behind the colon")
     return InputError(
-        f"'{text}' is no file, no known molecule and no valid SMILES; {_suggestion(text)}"
-        if text
-        else "the SMILES string is empty; write it behind the colon"
+        f"'{text}' is no file, no valid SMILES and no known molecule ({_suggestion(text)}); give one of these"
     )
 
 

@@ -110,7 +110,7 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], best_epoch: int | None = N
         factor, shown = style.shown_unit(unit)
         errors.append((factor * _column(rows, key), f"{label} ({shown})", colour))
     _curves(lower, epochs, errors)
-    lower.set_ylabel("validation MAE\n(kcal/mol, kcal/mol/Å)")
+    lower.set_ylabel("validation MAE")
     lower.set_xlabel("epoch")
     if best_epoch is not None:
         for axes in (upper, lower):

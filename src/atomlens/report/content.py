@@ -157,7 +157,7 @@ def _limit(check: Mapping[str, Any]) -> str:
     if not is_number(limit):
         return str(limit) if isinstance(limit, str) else DASH
     upper = not is_number(value) or (abs(value) <= limit) == bool(check.get("passed"))
-    return f"{'at most' if upper else 'at least'} {chosen(limit, unit)}"
+    return f"{'at most' if upper else 'at least'} {chosen(float(f'{limit:.2g}'), unit)}"
 
 
 def atom_rows(summary: Summary) -> list[Row]:
@@ -212,11 +212,10 @@ def potential_sentence(summary: Summary) -> str:
     low, shown = per_mole(potential.get("minimum"), unit)
     high, _ = per_mole(potential.get("maximum"), unit)
     in_own = f"{significant(potential.get('minimum'))} to {measured(potential.get('maximum'), unit)}"
-    plane = f" {potential['plane']}" if potential.get("plane") else ""
+    plane = potential.get("plane") or "the plane"
     zero = f", relative to {potential['relative_to']}" if potential.get("relative_to") else ""
     return (
-        f"In the plane{plane}, a probe {potential.get('probe', 'atom')} finds between {low} and {high} {shown} "
-        f"({in_own}){zero}."
+        f"In {plane}, a probe {potential.get('probe', 'atom')} finds between {low} and {high} {shown} ({in_own}){zero}."
     )
 
 

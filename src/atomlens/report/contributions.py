@@ -45,7 +45,7 @@ def atom_contributions(
     axes = figure.add_subplot()
     colours = [to_hex(colour_map(norm(energy))) for energy in energies]
     labels = [
-        f"{symbol}{index}\n{energy:.{digits}f}".replace("-", "−")
+        f"{symbol}{index}\n{round(energy, digits) + 0.0:.{digits}f}".replace("-", "−")
         for index, (symbol, energy) in enumerate(zip(symbols, energies, strict=True))
     ]
     molecule.draw_atoms(axes, symbols, positions, colours, labels)

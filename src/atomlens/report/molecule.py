@@ -106,7 +106,7 @@ def draw_atoms(
     rank = np.argsort(np.argsort(depth))
     radii = np.array([0.24 + 0.26 * _radius(symbol) for symbol in symbols])
     points = _points_per_angstrom(axes, paper)
-    bond_width, type_size = min(4.5, 0.09 * points), min(8.0, 0.21 * points)
+    bond_width, type_size = min(4.5, 0.09 * points), min(8.0, 0.165 * points)
     for first, second in bonds(symbols, positions):
         ends = paper[[first, second]]
         order = 2 * min(rank[first], rank[second]) + 1

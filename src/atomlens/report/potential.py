@@ -127,7 +127,8 @@ def _mark_atoms(axes: Axes, atoms: Sequence[Mapping[str, Any]]) -> None:
         radius = 0.24 if in_plane else 0.2
         axes.add_patch(Circle(place, radius, facecolor=face, edgecolor=colour, lw=1.2, zorder=5))
         if in_plane:
-            axes.text(*place, label, ha="center", va="center_baseline", fontsize=7.0, color="white", zorder=6)
+            axes.text(*place, label, ha="center", va="center_baseline", fontsize=7.0, zorder=6,
+                      color=style.text_on(colour))  # fmt: skip
         else:
             away = np.array(place) - centre
             right, up = 13.0 * away / max(float(np.linalg.norm(away)), 1e-9)

@@ -74,7 +74,7 @@ _RC: Any = {
 # CPK hues, moved to a middle brightness so that they hold on white and on black.
 _ELEMENT_COLOURS = {
     "H": "#8f9aa6",
-    "C": "#4a5562",
+    "C": "#5f6b78",
     "N": "#3566c4",
     "O": "#cf3f36",
     "F": "#3c9a6b",

@@ -46,12 +46,12 @@ class SchNetConfig(Config):
 
     @property
     def n_gaussians(self) -> int:
-        """Number of Gaussian centres from 0 to the end of their range."""
-        return round(self.range / self.gaussian_spacing) + 1
+        """Number of Gaussian centres k Δμ, 0 ≤ k ≤ range / Δμ."""
+        return int(self.range / self.gaussian_spacing + 1e-6) + 1  # the last one counts also where division rounds down
 
     @property
     def range(self) -> float:
-        """The last Gaussian centre in Å."""
+        """Where the Gaussian centres end, in Å."""
         end = self.gaussian_range if self.gaussian_range is not None else self.cutoff
         assert end is not None  # _consistent refuses the case
         return end
@@ -71,7 +71,9 @@ class FilterNetworks(nn.Module):
         features, gaussians = config.features, config.n_gaussians
         self._gamma, self._activations = config.gaussian_gamma, config.filter_activations
         self._cutoff, self._fade = config.cutoff or 0.0, CUTOFF_FUNCTIONS[config.cutoff_function]
-        self.register_buffer("centres", torch.linspace(0.0, config.range, gaussians), persistent=False)
+        # In float64, so that a model of that precision is not held back by rounded centres.
+        centres = config.gaussian_spacing * torch.arange(gaussians, dtype=torch.float64)
+        self.register_buffer("centres", centres, persistent=False)
         self.first_weight = nn.Parameter(torch.empty(blocks, gaussians, features))
         self.first_bias = nn.Parameter(torch.zeros(blocks, 1, features))
         self.second_weight = nn.Parameter(torch.empty(blocks, features, features))

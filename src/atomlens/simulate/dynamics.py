@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import ase
 import numpy as np
 from ase import units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
 from atomlens.model import Model
@@ -60,7 +60,8 @@ def constant_energy_run(
     """
     moving = atoms.copy()
     moving.calc = Calculator(model)
-    MaxwellBoltzmannDistribution(moving, temperature_K=temperature, rng=np.random.default_rng(seed))
+    spread = np.sqrt(moving.get_masses() * units.kB * temperature)  # Maxwell-Boltzmann, per component
+    moving.set_momenta(spread[:, None] * np.random.default_rng(seed).standard_normal((len(moving), 3)))
     Stationary(moving)
     if not moving.pbc.any() and len(moving) > 1:
         ZeroRotation(moving)

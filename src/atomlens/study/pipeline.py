@@ -7,20 +7,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import ase
 import numpy as np
 
 from atomlens.data.dataset import Dataset
 from atomlens.data.splits import Split, trajectory_split
 from atomlens.data.store import is_store
-from atomlens.data.system import AtomicSystem
+from atomlens.data.system import AtomicSystem, symbol
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
 from atomlens.evaluation import Evaluation, evaluate
@@ -30,34 +29,41 @@ from atomlens.model import Model
 from atomlens.progress import format_duration, say
 from atomlens.reference.structures import NamedStructure, resolve_structure
 from atomlens.reference.xtb import estimate_seconds, sample_trajectories
-from atomlens.report import figures, write_report
+from atomlens.report import figures
+from atomlens.report.page import write_report
 from atomlens.simulate import constant_energy_run
 from atomlens.study.checks import check_physics, force_differences
 from atomlens.study.config import StudyConfig
 from atomlens.study.explanation import cut_through, explanation_figures
 from atomlens.training import DataConfig, Interrupted, RunConfig, TrainingResult, train
 from atomlens.training.config import ReferencesConfig
-from atomlens.training.loop import CHECKPOINT, MODEL, seconds_per_step
+from atomlens.training.loop import CHECKPOINT, MODEL, cpu_threads, seconds_per_step
 
 IDENTITY = "study.json"
+_AXIS_WORDS = {"forces": "force component"}
 _CHECKED_FRAMES = 3
 _REST_SECONDS = 35.0  # test, checks, constant-energy run and figures of a small molecule, measured
 # Nothing that these say changes a number of the study.
 _INDIFFERENT = {"training": {"checkpoint_seconds", "tensorboard", "threads"}, "sampling": {"workers"}}
 
 
-@dataclass
 class _Clock:
-    """How long each part took, in s."""
+    """How long each part took, in s; data and training are timed over all calls that worked on them."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "timings.json"
+        self.seconds: dict[str, float] = read_json(self._file) if self._file.is_file() else {}
 
     @contextmanager
-    def time(self, part: str) -> Iterator[None]:
+    def time(self, part: str, *, adding: bool = False) -> Iterator[None]:
         say(f"== {part}")
         start = time.monotonic()
-        yield
-        self.seconds[part] = time.monotonic() - start
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - start
+            self.seconds[part] = spent + (self.seconds.get(part, 0.0) if adding else 0.0)
+            write_json(self._file, self.seconds)
 
 
 def run_study(
@@ -84,20 +90,25 @@ def run_study(
     named = resolve_structure(structure)
     named.atoms.info.setdefault("name", named.name)
     folder = _open_folder(Path(out), named, config, retrain=retrain)
+    with cpu_threads(config.training.threads):
+        return _run(named, folder, config)
+
+
+def _run(named: NamedStructure, folder: Path, config: StudyConfig) -> dict[str, Any]:
     _announce(named, config, folder)
-    clock = _Clock()
-    with clock.time("reference data"):
+    clock = _Clock(folder)
+    with clock.time("reference data", adding=True):
         reused = is_store(folder / "reference" / "data")
         data = sample_trajectories(named.atoms, config.sampling, folder / "reference")
     walkers = np.asarray(data.metadata["walker"])
     split = trajectory_split(data, walkers, config.test_walkers, config.validation, config.training.seed)
-    with clock.time("training"):
+    with clock.time("training", adding=True):
         result = _train(config, data, split, folder)
     shutil.copyfile(folder / "training" / MODEL, folder / MODEL)
     test_frames = data.subset(split.test)
     with clock.time("test on frames never seen"):
         evaluation = evaluate(result.model, test_frames, title="test")
-    summary = _facts(named, config, data, split, result, evaluation) | {"timings": clock.seconds}
+    summary = _facts(named, config, data, split, result, evaluation)
     summary["reference"]["reused"] = reused
     drawn = _accuracy_figures(evaluation, result, folder / "figures")
     with clock.time("physics checks"):
@@ -106,6 +117,7 @@ def run_study(
     with clock.time("explanation"):
         summary["explanations"], more = _explain(result.model, data, test_frames, config, folder / "figures")
         drawn |= more
+    summary["timings"] = clock.seconds
     write_json(folder / "summary.json", summary)
     page = write_report(folder, summary, drawn)
     _conclude(summary, page)
@@ -127,6 +139,7 @@ def _open_folder(folder: Path, named: NamedStructure, config: StudyConfig, *, re
         )
     if retrain and (folder / "training").is_dir():
         shutil.rmtree(folder / "training")
+        (folder / "timings.json").unlink(missing_ok=True)
     write_json(folder / IDENTITY, identity)
     return folder
 
@@ -162,7 +175,9 @@ def _run_config(config: StudyConfig, free_atoms: Mapping[str, float]) -> RunConf
 
 
 def _train(config: StudyConfig, data: Dataset, split: Split, folder: Path) -> TrainingResult:
-    run = _run_config(config, data.metadata["free_atom_energies"])
+    free_atoms = data.metadata["free_atom_energies"]  # an atom whose SCF failed is not in it; then offsets are fitted
+    known = all(symbol(number) in free_atoms for number in data.elements)
+    run = _run_config(config, free_atoms if known else {})
     place = folder / "training"
     try:
         return train(run, data, split, place, resume=(place / "run.yaml").is_file())
@@ -179,7 +194,7 @@ def _facts(
     evaluation: Evaluation,
 ) -> dict[str, Any]:
     """Everything of the summary that is known before checks and explanation."""
-    reference = {key: value for key, value in data.metadata.items() if key not in ("walker", "relaxed_positions")}
+    reference = {key: value for key, value in data.metadata.items() if key not in ("walker", "relaxed", "name")}
     return {
         "atomlens_version": version("atomlens"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -191,7 +206,14 @@ def _facts(
             "symbols": named.atoms.get_chemical_symbols(),
             "positions": named.atoms.positions.tolist(),
         },
-        "reference": {**reference, "frames": len(data), "data_hash": data.hash},
+        "reference": {
+            **reference,
+            "method": config.sampling.method,
+            "walkers": config.sampling.walkers,
+            "frames": len(data),
+            "correlation_time_fs": data.metadata["energy_autocorrelation_fs"],
+            "data_hash": data.hash,
+        },
         "split": {
             "method": split.method,
             "train": len(split.train),
@@ -221,7 +243,9 @@ def _accuracy_figures(evaluation: Evaluation, result: TrainingResult, folder: Pa
     drawn = {"learning_curve": figures.learning_curve(result.history, result.best_epoch)}
     for name, found in evaluation.errors.items():
         labelled, predicted = evaluation.labelled[name].ravel(), evaluation.predicted[name].ravel()
-        drawn[f"parity_{name}"] = figures.parity(labelled, predicted, name, found.unit, found.mae, found.rmse)
+        drawn[f"parity_{name}"] = figures.parity(
+            labelled, predicted, _AXIS_WORDS.get(name, name), found.unit, found.mae, found.rmse
+        )
     return {name: figures.save_figure(figure, folder, name) for name, figure in drawn.items()}
 
 
@@ -249,8 +273,8 @@ def _explain(
     model: Model, data: Dataset, frames: Dataset, config: StudyConfig, folder: Path
 ) -> tuple[dict[str, Any], dict[str, Path]]:
     """Contributions over the test frames, drawn on the relaxed molecule, and the potential around that."""
-    positions = np.asarray(data.metadata["relaxed_positions"])
-    relaxed = AtomicSystem.from_ase(ase.Atoms(numbers=data[0].numbers, positions=positions))
+    positions = np.asarray(data.metadata["relaxed"]["positions"])
+    relaxed = replace(data[0], positions=positions)
     contributions = atom_contributions(model, list(frames))
     at_rest = atom_contributions(model, [relaxed])
     cut = cut_through(model, relaxed, config.probe, None, title="probe")

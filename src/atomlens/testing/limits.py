@@ -8,16 +8,12 @@ import ase
 import numpy as np
 import torch
 
-from atomlens.ops.radial import CUTOFF_FUNCTIONS
+from atomlens.ops.radial import CONTINUOUS_DERIVATIVES
 from atomlens.testing.result import Measurement, NotApplicable, require_energy
 from atomlens.testing.subject import Subject, evaluate, largest
 from atomlens.testing.symmetry import compared
 
-# How many derivatives a cutoff function keeps continuous.
-CONTINUOUS_DERIVATIVES = {"cosine": 1, "smooth": 2}
-assert set(CONTINUOUS_DERIVATIVES) == set(CUTOFF_FUNCTIONS) - {"none"}
-
-STEP = 1e-4  # of the cutoff; one-sided extrapolations over three such steps leave errors of 1e-6 and less
+STEP = 3e-5  # of the cutoff; one-sided extrapolations over three such steps leave errors of 1e-6 and less
 # Of the largest value inside the cutoff: what is not faded jumps by 1e-3 and more, extrapolation leaves 1e-6.
 JUMP = 1e-5
 

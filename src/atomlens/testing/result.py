@@ -69,8 +69,8 @@ class Check:
         except NotApplicable as reason:
             return CheckResult(self.name, self.what, None, None, "", None, str(reason))
         except Exception as error:  # a model that breaks down violates the property; the other checks still run
-            return CheckResult(self.name, self.what, math.inf, None, "", False, _raised(error))
-        return CheckResult(self.name, self.what, worst.value, worst.limit, worst.unit, worst.kept, worst.of)
+            return CheckResult(self.name, self.what, None, None, "", False, _raised(error))
+        return CheckResult(self.name, self.what, float(worst.value), worst.limit, worst.unit, worst.kept, worst.of)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class CheckResult:
 
     name: str
     what: str
-    value: float | None  # measured
+    value: float | None  # measured; None where nothing could be
     limit: float | None  # what it may be at most
     unit: str
     passed: bool | None

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import ase
 import numpy as np
 from ase.build import bulk, graphene, molecule
+from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 SEED = 20260
-LONGEST_EDGE = 3.2  # Å; about the lattice vectors of real crystals
+LARGEST_CELL = 0.8  # of the cutoff; atoms then neighbour their own images
+DIAMOND = 5.7  # Å³ per atom; hydrogen's radius alone would pack atoms far denser than any solid
+REACH = 3.5  # Å, beyond the bonds of the templates
 
 
 def molecules(elements: Sequence[int]) -> list[ase.Atoms]:
@@ -40,12 +43,24 @@ def slabs(elements: Sequence[int], cutoff: float) -> list[ase.Atoms]:
 
 
 def with_elements(atoms: ase.Atoms, elements: Sequence[int]) -> ase.Atoms:
-    """The same positions with the known elements in the place of unknown ones."""
+    """The same structure, or one like it with the known elements in the place of unknown ones."""
     made = atoms.copy()
-    if not set(made.numbers) <= set(elements):
-        kinds, place = np.unique(made.numbers, return_inverse=True)
-        chosen = np.resize(np.asarray(elements), len(kinds))
-        made.numbers = chosen[place]
+    if set(made.numbers) <= set(elements):
+        return made
+    kinds, place = np.unique(made.numbers, return_inverse=True)
+    chosen = np.resize(np.asarray(elements), len(kinds))
+    made.numbers = chosen[place]
+    return with_bonds(made)
+
+
+def with_bonds(atoms: ase.Atoms) -> ase.Atoms:
+    """The structure scaled so that its tightest pair is as far apart as the sum of its covalent radii."""
+    made = atoms.copy()
+    radii = covalent_radii[made.numbers]
+    first, second, distances = neighbor_list("ijd", made, REACH)
+    factor = float(((radii[first] + radii[second]) / distances).max())
+    made.set_cell(made.cell.array * factor)
+    made.positions *= factor
     return made
 
 
@@ -80,9 +95,11 @@ def clear_of_cutoff(atoms: ase.Atoms, cutoff: float | None, margin: float) -> as
 
 
 def _fitted(atoms: ase.Atoms, cutoff: float) -> ase.Atoms:
-    made = atoms.copy()
-    wanted = min(0.7 * cutoff, LONGEST_EDGE)
-    made.set_cell(made.cell.array * wanted / made.cell.lengths().max(), scale_atoms=True)
+    """Bonds as long as the elements ask for and no denser than diamond, but in a cell smaller than the cutoff."""
+    made = with_bonds(atoms)
+    widened = max(1.0, (DIAMOND * len(made) / made.get_volume()) ** (1 / 3))
+    factor = min(widened, LARGEST_CELL * cutoff / float(made.cell.lengths().max()))
+    made.set_cell(made.cell.array * factor, scale_atoms=True)
     return made
 
 

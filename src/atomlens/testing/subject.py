@@ -123,6 +123,9 @@ class Scale:
             _keep_largest(magnitude, exact, len(entry))
             _keep_largest(low, _difference(evaluate(single, [entry]), exact), len(entry))
             _keep_largest(moved, _difference(evaluate(model, [_moved_by_rounding(entry)]), exact), len(entry))
+        if low:
+            # Errors of atom terms partly cancel in totals, but not for an atom alone.
+            low["energy"] = max(low["energy"], low["atom_energies"])
         ratio = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
         return cls(low, {name: ratio * low[name] + moved[name] for name in low}, magnitude)
 

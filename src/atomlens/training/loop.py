@@ -152,9 +152,19 @@ def _check_trainable(config: RunConfig, data: Dataset) -> dict[str, float]:
 
 def _run(fabric: Fabric, config: RunConfig, data: Dataset, split: Split, folder: Path, identity: str) -> None:
     """What every process of a training does."""
-    if config.training.threads is not None:
-        torch.set_num_threads(config.training.threads)
-    _Trainer(fabric, config, data, split, folder, identity).run()
+    with cpu_threads(config.training.threads):
+        _Trainer(fabric, config, data, split, folder, identity).run()
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use ``count`` CPU threads (None: as many as before) inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def build_model(config: RunConfig, data: Dataset) -> Model:

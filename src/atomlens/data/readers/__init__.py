@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from atomlens.config import nearest
 from atomlens.data.dataset import Dataset, Origin
 from atomlens.data.quantities import quantity
 from atomlens.data.readers.archive import read_archive
 from atomlens.data.readers.ase_files import read_any, read_database
 from atomlens.data.readers.contents import Contents
 from atomlens.data.readers.extended_xyz import read_extended_xyz
-from atomlens.data.readers.labels import LabelSource, parse_label, to_dataset
+from atomlens.data.readers.labels import LabelSource, absent, parse_label, to_dataset
 from atomlens.data.readers.structures_json import read_structures_json
 from atomlens.data.store import HEADER, is_store, read_store
 from atomlens.data.system import AtomicSystem
@@ -96,10 +95,7 @@ def _from_store(data: Dataset, labels: Mapping[str, LabelSource] | None, positio
     chosen = {}
     for name, source in labels.items():
         if source.key not in data.labels:
-            have = ", ".join(data.labels) or "none"
-            raise InputError(
-                f"has no label '{source.key}' (it has: {have}); {nearest(source.key, list(data.labels) or ['none'])}"
-            )
+            raise absent(f"has no label '{source.key}'", source.key, list(data.labels))
         unit = quantity(source.key).unit
         if source.unit is not None and not same_unit(source.unit, unit):
             raise InputError(f"states '{source.key}' in {unit}, not in {source.unit}; leave the unit to the store")

@@ -12,7 +12,7 @@ import ase.db
 import ase.io
 import numpy as np
 from ase.calculators.calculator import all_properties
-from ase.io.formats import filetype
+from ase.io.formats import UnknownFileTypeError, filetype
 
 from atomlens.data.readers.contents import Contents, Frame, ase_units, from_frames, known_units
 from atomlens.errors import InputError
@@ -23,7 +23,7 @@ _ASE_UNIT_FORMATS = {"traj", "bundletrajectory", "vasp-out", "vasp-xml", "aims-o
 
 
 @contextmanager
-def translated(what: str, *, structure: int | None = None) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     """Turn whatever ASE raises on a damaged file into one sentence, and silence its warnings."""
     try:
         with warnings.catch_warnings():
@@ -33,12 +33,18 @@ def translated(what: str, *, structure: int | None = None) -> Iterator[None]:
         raise
     except MemoryError:
         raise
+    except UnknownFileTypeError:
+        raise InputError("is of no format that ASE knows; check its suffix or convert it to extended XYZ") from None
     # ASE's parsers raise every kind of exception on damaged files.
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(
-            f"cannot be read as {what} ({reason}); check that it is complete and of that format", structure=structure
+            f"cannot be read as {what} ({reason(error)}); check that it is complete and of that format"
         ) from None
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, on one short line."""
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def read_any(path: Path) -> Contents:

@@ -17,7 +17,7 @@ import ase
 from ase.io.extxyz import read_extxyz
 from ase.io.formats import open_with_compression
 
-from atomlens.data.readers.ase_files import translated
+from atomlens.data.readers.ase_files import reason, translated
 from atomlens.data.readers.contents import Contents, Frame, from_frames
 from atomlens.errors import InputError
 
@@ -78,8 +78,8 @@ def _diagnosis(comment: str, lines: list[str], place: int, error: Exception) -> 
             structure=place,
             atom=bad[0],
         )
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-    return InputError(f"cannot be read as extended XYZ ({reason}); repair or remove the structure", structure=place)
+    problem = f"cannot be read as extended XYZ ({reason(error)}); repair or remove the structure"
+    return InputError(problem, structure=place)
 
 
 def _parses(comment: str, line: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,9 +110,7 @@ def _stated(contents: Contents) -> dict[str, LabelSource]:
 
 def _unit_of(name: str, source: LabelSource, contents: Contents) -> str:
     if source.key not in contents.keys:
-        have = ", ".join(contents.keys) or "none"
-        hint = f"; {nearest(source.key, list(contents.keys))}" if contents.keys else ""
-        raise InputError(f"has no entry '{source.key}' for the label '{name}' (it has: {have}){hint}")
+        raise absent(f"has no entry '{source.key}' for the label '{name}'", source.key, contents.keys)
     stated = contents.units.get(source.key)
     if stated is None and source.unit is None:
         raise InputError(
@@ -121,6 +119,13 @@ def _unit_of(name: str, source: LabelSource, contents: Contents) -> str:
         )
     _refuse_contradiction(f"'{source.key}'", stated, source.unit)
     return str(stated or source.unit)
+
+
+def absent(problem: str, key: str, known: Sequence[str]) -> InputError:
+    """The error about a key that is not there, with those that are and the nearest of them."""
+    close = nearest(key, list(known))
+    hint = close if close.startswith("did") else "name one of these" if known else "add it, or use another file"
+    return InputError(f"{problem} (it has: {', '.join(known) or 'none'}); {hint}")
 
 
 def _length_factor(contents: Contents, position_unit: str | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ def read_structures_json(path: Path) -> Contents:
             frames.append(_frame(entry, units))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"cannot be read ({error!r}); write the file again", structure=place) from None
-    return from_frames(frames, {key: unit for key, unit in units.items() if key == "positions"})
+    contents = from_frames(frames, {key: unit for key, unit in units.items() if key == "positions"})
+    metadata = values.get("metadata")
+    return replace(contents, metadata=metadata if isinstance(metadata, dict) else {})
 
 
 def _frame(entry: dict[str, Any], units: dict[str, str]) -> Frame:

@@ -1,0 +1,111 @@
+"""Checks of automatic differentiation: first and second derivatives by positions and strain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import ase
+import numpy as np
+import torch
+from torch import Tensor
+
+from atomlens.testing.result import Measurement, require_energy
+from atomlens.testing.subject import Subject
+
+STEP = 1e-4  # Å, of five-point differences; they err by the fourth power of it, (1e-4 Å / 0.2 Å)⁴
+ERROR_LIMIT = 1e-6
+TORCH_STEP = 1e-6  # Å, the default of torch's own test
+DIRECTIONS = 6
+INVERSE_WIDTH = 5.0  # Å⁻¹, of radial bases; makes forces of energies
+
+Function = Callable[[Tensor, Tensor], Tensor]  # of positions and strain
+
+
+def gradcheck(subject: Subject) -> list[Measurement]:
+    """Autograd's first derivatives equal numerical ones, under torch's own test as well."""
+    return _checked(subject, torch.autograd.gradcheck, 1)
+
+
+def gradgradcheck(subject: Subject) -> list[Measurement]:
+    """Autograd's second derivatives equal differences of its first, under torch's own test as well."""
+    return _checked(subject, torch.autograd.gradgradcheck, 2)
+
+
+def _checked(subject: Subject, test: Callable[..., bool], order: int) -> list[Measurement]:
+    require_energy(subject)
+    smallest = [min(kind, key=len) for kind in (subject.molecules, subject.crystals) if kind]
+    return [found for atoms in smallest for found in _errors(subject, atoms, test, order)]
+
+
+def _errors(subject: Subject, atoms: ase.Atoms, test: Callable[..., bool], order: int) -> Iterator[Measurement]:
+    batch = subject.bare.collate([atoms])
+    inputs = (batch.positions.clone().requires_grad_(), torch.zeros_like(batch.cell).requires_grad_())
+
+    def energy(positions: Tensor, strain: Tensor) -> Tensor:
+        outputs: dict[str, Tensor] = subject.bare(replace(batch, positions=positions).strained(strain))
+        return outputs["energy"].sum()
+
+    error, size = _against_differences(_slopes(energy) if order == 2 else energy, inputs)
+    noise = 100.0 * torch.finfo(torch.float64).eps * subject.largest_term * INVERSE_WIDTH ** (order - 1)
+    found = Measurement(
+        str(atoms.symbols), error, ERROR_LIMIT * size + noise / STEP, "eV/Ang" if order == 1 else "eV/Ang^2"
+    )
+    yield found
+    if found.kept:
+        # Raises where it fails. The fast mode projects on random directions, so that larger structures take no minutes.
+        test(energy, inputs, eps=TORCH_STEP, atol=1e-5 * size + noise / TORCH_STEP, rtol=1e-3, fast_mode=True)
+
+
+def _slopes(energy: Function) -> Function:
+    """The gradient by all inputs, laid end to end."""
+
+    def slopes(positions: Tensor, strain: Tensor) -> Tensor:
+        found = torch.autograd.grad(
+            energy(positions, strain), (positions, strain), create_graph=True, materialize_grads=True
+        )
+        return torch.cat([part.reshape(-1) for part in found])
+
+    return slopes
+
+
+def _against_differences(function: Function, inputs: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """Largest deviation of autograd from five-point differences along random directions, and the largest derivative.
+
+    The function is an energy, or the gradient of one: then its derivative along u is the gradient of its product
+    with u, for second derivatives are symmetric.
+    """
+    random = np.random.default_rng(7)
+    worst = size = 0.0
+    for count in range(DIRECTIONS):
+        # Positions and strain in turn, for strain moves atoms much farther.
+        chosen = count % 2
+        along = [torch.zeros_like(value) for value in inputs]
+        along[chosen] = torch.from_numpy(random.uniform(-1.0, 1.0, tuple(inputs[chosen].shape))).to(inputs[chosen])
+        numerical = _difference(function, inputs, along)
+        exact = _derivative(function, inputs, along)
+        worst = max(worst, float((numerical - exact).abs().max()))
+        size = max(size, float(numerical.abs().max()))
+    return worst, size
+
+
+def _difference(function: Function, inputs: tuple[Tensor, Tensor], along: list[Tensor]) -> Tensor:
+    ends = [
+        function(
+            *(
+                value.detach().add(way, alpha=k * STEP).requires_grad_()
+                for value, way in zip(inputs, along, strict=True)
+            )
+        )
+        for k in (1, -1, 2, -2)
+    ]
+    return ((8.0 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12.0 * STEP)).detach()
+
+
+def _derivative(function: Function, inputs: tuple[Tensor, Tensor], along: list[Tensor]) -> Tensor:
+    value, way = function(*inputs), torch.cat([part.reshape(-1) for part in along])
+    if value.dim() == 0:
+        slopes = torch.autograd.grad(value, inputs, materialize_grads=True)
+        return torch.cat([part.reshape(-1) for part in slopes]) @ way
+    curvatures = torch.autograd.grad(value @ way, inputs, materialize_grads=True)
+    return torch.cat([part.reshape(-1) for part in curvatures])

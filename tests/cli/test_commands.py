@@ -1,0 +1,197 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.io import read, write
+
+import atomlens
+from atomlens.training.log import read_log
+from conftest import KCAL
+
+LABELS = ("--label", "energy=E:kcal/mol", "--label", "forces=F:kcal/mol/Ang")
+SMALL = ("--train", 40, "--validation", 10, "--features", 16, "--interactions", 1)
+
+
+@pytest.fixture(scope="module")
+def trained(archive, tmp_path_factory):
+    """A short run, made by the installed command itself."""
+    out = tmp_path_factory.mktemp("train") / "run"
+    command = [Path(sys.executable).with_name("atomlens"), "train", "--data", archive, *LABELS, *SMALL, "--epochs", 30]
+    finished = subprocess.run(
+        [*map(str, command), "--out", str(out), "--json"], capture_output=True, text=True, check=True
+    )
+    return out, json.loads(finished.stdout)
+
+
+class TestTrain:
+    def test_leaves_model_log_split_and_test(self, trained):
+        out, report = trained
+        names = {entry.name for entry in out.iterdir()}
+        assert {
+            "run.yaml",
+            "split.json",
+            "log.csv",
+            "model.safetensors",
+            "checkpoint.safetensors",
+            "test.json",
+        } <= names
+        assert report == json.loads((out / "test.json").read_text())
+        assert report["test"]["energy"]["count"] == 10
+        assert report["test"]["forces"]["mae"] < report["test"]["forces"]["mean_predictor_mae"]
+
+    def test_units_were_converted(self, trained, archive):
+        out, report = trained
+        energies = np.load(archive)["E"] * KCAL
+        split = json.loads((out / "split.json").read_text())
+        mean = energies[split["train"]].mean()
+        expected = np.abs(energies[split["test"]] - mean).mean()
+        assert report["test"]["energy"]["mean_predictor_mae"] == pytest.approx(expected, rel=1e-6)
+
+    def test_resumes_from_its_own_folder(self, run, trained):
+        out, report = trained
+        before = (out / "model.safetensors").read_bytes()
+        result = run("train", "--resume", "--out", out, "--json")
+        assert result.code == 0, result.err
+        assert json.loads(result.out)["steps"] == report["steps"]
+        assert (out / "model.safetensors").read_bytes() == before
+
+    def test_run_file_with_flags_and_settings_on_top(self, run, archive, tmp_path):
+        (tmp_path / "run.yaml").write_text(
+            f"data:\n  path: {archive}\n  labels: {{energy: 'E:kcal/mol', forces: 'F:kcal/mol/Ang'}}\n"
+            "split: {train: 30, validation: 5, test: 5}\n"
+            "training: {epochs: 50, batch_size: 10}\n"
+        )
+        words = (tmp_path / "run.yaml", "--out", tmp_path / "out", "--epochs", 2, "--set", "training.batch_size=15")
+        result = run("train", *words, "--set", "model.representation={name: schnet, features: 8}")
+        assert result.code == 0, result.err
+        rows = read_log(tmp_path / "out" / "log.csv")
+        assert [row["step"] for row in rows] == [2, 4]
+        assert "5 structures never seen" in result.out
+
+    def test_template_is_a_run_file(self, run, archive, tmp_path):
+        template = run("train", "--template").out.replace("path: ...", f"path: {archive}")
+        template = template.replace("labels: null", "labels: {energy: 'E:kcal/mol'}").replace(
+            "epochs: 300", "epochs: 1"
+        )
+        template = template.replace("train: 1000", "train: 40").replace("validation: 200", "validation: 10")
+        (tmp_path / "run.yaml").write_text(template)
+        assert run("train", tmp_path / "run.yaml", "--out", tmp_path / "out").code == 0
+
+
+class TestEvaluate:
+    def test_of_the_split_gives_the_numbers_of_training(self, run, trained, archive):
+        out, report = trained
+        words = ("--split", out / "split.json", "--subset", "test", "--json")
+        result = run("evaluate", out / "model.safetensors", archive, *LABELS, *words)
+        assert result.code == 0, result.err
+        found = json.loads(result.out)["errors"]
+        for name, errors in report["test"].items():
+            assert found[name]["mae"] == pytest.approx(errors["mae"], rel=1e-9)
+
+    def test_prints_a_table_in_both_units(self, run, trained, archive):
+        out, _ = trained
+        result = run("evaluate", out / "model.safetensors", archive, *LABELS)
+        assert result.code == 0, result.err
+        assert "on 60 structures of" in result.out
+        assert "forces, kcal/mol/Å" in result.out
+        assert "forces, eV/Å" in result.out
+
+
+class TestPredict:
+    @pytest.mark.parametrize("suffix", [".xyz", ".npz", ".json"])
+    def test_writes_what_the_model_says(self, run, model_path, structures, tmp_path, suffix):
+        out = tmp_path / f"out{suffix}"
+        result = run("predict", model_path, structures, "--out", out, "--json")
+        assert result.code == 0, result.err
+        expected = [float(atomlens.load(model_path).predict(atoms)["energy"]) for atoms in read(structures, ":")]
+        np.testing.assert_allclose(json.loads(result.out)["energy"], expected, rtol=1e-6)
+        back = atomlens.read_dataset(out)
+        np.testing.assert_allclose(back.labels["energy"], expected, rtol=1e-6)
+
+    def test_what_it_writes_can_be_evaluated_and_is_exact(self, run, model_path, structures, tmp_path):
+        run("predict", model_path, structures, "--out", tmp_path / "out.xyz")
+        result = run("evaluate", model_path, tmp_path / "out.xyz", "--json")
+        assert result.code == 0, result.err
+        assert json.loads(result.out)["errors"]["forces"]["mae"] < 1e-5
+
+    def test_energies_alone(self, run, model_path, structures, tmp_path):
+        assert run("predict", model_path, structures, "--out", tmp_path / "o.npz", "--no-forces").code == 0
+        assert "forces" not in np.load(tmp_path / "o.npz").files
+
+
+class TestExplain:
+    def test_numbers_and_figures(self, run, model_path, structures, tmp_path):
+        words = ("--probe", "O", "--plane", "0,1,2", "--structure", 1, "--json")
+        result = run("explain", model_path, structures, "--out", tmp_path / "out", *words)
+        assert result.code == 0, result.err
+        facts = json.loads(result.out)
+        assert facts == json.loads((tmp_path / "out" / "explanation.json").read_text())
+        assert facts["local_chemical_potential"]["plane"] == "the plane through C0, C1 and O2"
+        values = facts["atom_energies"]["structures"][1]["values"]
+        terms = atomlens.load(model_path).predict(molecule("CH3CH2OH"))["atom_energies"]
+        references = {"H": -13.6, "C": -1030.0, "O": -2040.0}
+        symbols = facts["atom_energies"]["structures"][1]["symbols"]
+        np.testing.assert_allclose(values, terms - [references[name] for name in symbols], atol=1e-5)
+        cut = np.load(tmp_path / "out" / "potential.npz")
+        assert cut["values"].shape == (len(cut["y"]), len(cut["x"]))
+        names = {entry.name for entry in (tmp_path / "out").iterdir()}
+        for figure in ("atom_contributions", "potential_cut", "contribution_distributions"):
+            assert {f"{figure}.png", f"{figure}.svg"} <= names
+
+
+class TestInfo:
+    def test_tells_what_the_model_is(self, run, trained):
+        out, report = trained
+        facts = json.loads(run("info", out / "model.safetensors", "--json").out)
+        assert facts["elements"] == ["H", "O"]
+        assert facts["units"]["forces"] == "eV/Ang"
+        assert facts["provenance"]["best_epoch"] == report["best_epoch"]
+        assert facts["provenance"]["split"]["hash"] == json.loads((out / "split.json").read_text())["hash"]
+
+    def test_as_text(self, run, model_path):
+        assert "elements:" in run("info", model_path).out
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["", "study", "train", "evaluate", "predict", "explain", "info"])
+    def test_is_there(self, run, command):
+        result = run(*([command] if command else []), "--help")
+        assert result.code == 0
+        assert "Usage" in result.out
+
+    def test_needs_no_torch(self):
+        code = "import sys; import atomlens.cli.app; sys.exit('torch' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+    def test_version(self, run):
+        assert run("--version").out.startswith("atomlens ")
+
+    def test_unknown_option_is_a_usage_error(self, run):
+        assert run("info", "--nonsense").code == 2
+
+
+def test_a_split_file_can_be_used_again(run, trained, archive, tmp_path):
+    out, _ = trained
+    words = ("--data", archive, *LABELS, "--features", 8, "--epochs", 1, "--split", out / "split.json")
+    result = run("train", *words, "--out", tmp_path / "other")
+    assert result.code == 0, result.err
+    hashes = [json.loads((folder / "split.json").read_text())["hash"] for folder in (out, tmp_path / "other")]
+    assert hashes[0] == hashes[1]
+
+
+def test_what_atomlens_wrote_can_be_trained_on_without_naming_units(run, model_path, tmp_path):
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(12):
+        frame = molecule("H2O")
+        frame.positions += 0.05 * rng.normal(size=(3, 3))
+        frames.append(frame)
+    write(tmp_path / "frames.xyz", frames)
+    run("predict", model_path, tmp_path / "frames.xyz", "--out", tmp_path / "labelled.xyz")
+    words = ("--train", 8, "--validation", 2, "--epochs", 1, "--features", 8)
+    result = run("train", "--data", tmp_path / "labelled.xyz", *words, "--out", tmp_path / "out")
+    assert result.code == 0, result.err

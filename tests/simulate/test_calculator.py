@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+
+import atomlens
+from atomlens.errors import InputError
+from atomlens.model import Model, ModelConfig
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = Model(ModelConfig(), [1, 6, 8, 14]).set_precision(torch.float64)
+    made.energy_readout.set_scale(1.0, {1: -13.6, 6: -1030.0, 8: -2040.0, 14: -5000.0})
+    return made
+
+
+def test_ase_finds_its_forces_and_stress_right(model):
+    silicon = bulk("Si", cubic=True)
+    silicon.rattle(0.1, seed=0)
+    silicon.calc = atomlens.Calculator(model)
+    # Differences of 1e-4 Å of an energy of -40,000 eV: the rounding of that is 1e-7 eV/Å.
+    np.testing.assert_allclose(silicon.get_forces(), calculate_numerical_forces(silicon, 1e-4), atol=1e-5)
+    np.testing.assert_allclose(silicon.get_stress(), calculate_numerical_stress(silicon, 1e-4), atol=1e-6)
+
+
+def test_all_of_ase_gets_the_same_energy(model):
+    water = molecule("H2O")
+    water.calc = atomlens.Calculator(model)
+    expected = model.predict(water)
+    assert water.get_potential_energy() == expected["energy"]
+    np.testing.assert_array_equal(water.get_potential_energies(), expected["atom_energies"])
+    np.testing.assert_array_equal(water.get_forces(), expected["forces"])
+
+
+def test_moved_atoms_are_computed_anew(model):
+    water = molecule("H2O")
+    water.calc = atomlens.Calculator(model)
+    before = water.get_potential_energy()
+    water.positions[1] += 0.1
+    assert water.get_potential_energy() == float(model.predict(water)["energy"]) != before
+
+
+def test_relaxes_a_cell(model):
+    silicon = bulk("Si")
+    silicon.calc = atomlens.Calculator(model)
+    before = silicon.get_potential_energy()
+    BFGS(FrechetCellFilter(silicon), logfile=None).run(fmax=0.05, steps=5)
+    assert silicon.get_potential_energy() < before
+
+
+def test_molecules_have_no_stress(model):
+    water = molecule("H2O")
+    water.calc = atomlens.Calculator(model)
+    with pytest.raises(PropertyNotImplementedError, match="periodic in three directions"):
+        water.get_stress()
+
+
+def test_strange_elements_are_refused(model):
+    ammonia = molecule("NH3")
+    ammonia.calc = atomlens.Calculator(model)
+    with pytest.raises(InputError, match="N is an element that the model never saw"):
+        ammonia.get_potential_energy()
