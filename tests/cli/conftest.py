@@ -12,8 +12,6 @@ from atomlens.cli import main
 from atomlens.model import Model, ModelConfig
 from atomlens.model_file import save_model
 
-KCAL = 0.0433641153087705  # eV per kcal/mol, from CODATA's e and N_A
-
 
 @dataclass(frozen=True)
 class Result:

@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
-from test_commands import LABELS
+from words import LABELS
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io import read, write
+from words import KCAL, LABELS
 
 import atomlens
 from atomlens.training.log import read_log
-from conftest import KCAL
 
-LABELS = ("--label", "energy=E:kcal/mol", "--label", "forces=F:kcal/mol/Ang")
 SMALL = ("--train", 40, "--validation", 10, "--features", 16, "--interactions", 1)
 
 

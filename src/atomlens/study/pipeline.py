@@ -42,7 +42,7 @@ from atomlens.training.loop import CHECKPOINT, MODEL, cpu_threads, seconds_per_s
 IDENTITY = "study.json"
 _AXIS_WORDS = {"forces": "force component"}
 _CHECKED_FRAMES = 3
-_REST_SECONDS = 35.0  # test, checks, constant-energy run and figures of a small molecule, measured
+_REST_SECONDS = 10.0  # test, checks, constant-energy run and figures of a small molecule, measured
 # Nothing that these say changes a number of the study.
 _INDIFFERENT = {"training": {"checkpoint_seconds", "tensorboard", "threads"}, "sampling": {"workers"}}
 
