@@ -33,6 +33,16 @@ def test_structure_given_is_left_alone(model):
     assert water.calc is None
 
 
+def test_a_run_that_breaks_says_when_and_why(model, monkeypatch):
+    # A limit just below water's bond of 0.969 Å, so that its vibration runs into it.
+    monkeypatch.setattr("atomlens.data.neighbours.MIN_DISTANCE", 0.96)
+    trace = constant_energy_run(model, molecule("H2O"), temperature=300, duration=500, title="t")
+    assert trace.broken is not None
+    assert "broke after" in trace.broken
+    assert "closer than 0.96 Å" in trace.broken
+    assert len(trace.times) == len(trace.total) < 1001
+
+
 def test_drift_is_the_slope_per_picosecond():
     times = np.linspace(0, 2000, 50)
     trace = EnergyTrace(times, np.zeros(50), 3e-6 * times)

@@ -10,6 +10,7 @@ from ase import units
 from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
+from atomlens.errors import InputError
 from atomlens.model import Model
 from atomlens.progress import track
 from atomlens.simulate.calculator import Calculator
@@ -22,11 +23,12 @@ class EnergyTrace:
     times: np.ndarray  # (samples,) fs
     potential: np.ndarray  # (samples,) eV/atom, from its first value
     total: np.ndarray  # (samples,) eV/atom, from its first value
+    broken: str | None = None  # why the run ended early, if it did
 
     @property
     def drift(self) -> float:
-        """Slope of the total energy by least squares, eV/atom/ps."""
-        return float(np.polyfit(self.times * 1e-3, self.total, 1)[0])
+        """Slope of the total energy by least squares, eV/atom/ps; NaN for a run that broke before its third sample."""
+        return float(np.polyfit(self.times * 1e-3, self.total, 1)[0]) if len(self.times) > 2 else float("nan")
 
     @property
     def fluctuation(self) -> float:
@@ -55,8 +57,11 @@ def constant_energy_run(
         seed: of the initial velocities.
         title: of the progress bar.
 
+    Returns:
+        The energies. A run in which atoms fly apart or into each other, as under a poor model, ends there and says so.
+
     Raises:
-        InputError: the model refuses the structure.
+        InputError: the model refuses the structure to start from.
     """
     moving = atoms.copy()
     moving.calc = Calculator(model)
@@ -68,10 +73,15 @@ def constant_energy_run(
     engine = VelocityVerlet(moving, timestep=timestep * units.fs)
     steps = round(duration / timestep)
     rows = [(moving.get_potential_energy(), moving.get_total_energy())]
+    broken = None
     with track(title, steps, "MD steps") as bar:
-        for _ in range(steps):
-            engine.run(1)
-            rows.append((moving.get_potential_energy(), moving.get_total_energy()))
+        for step in range(steps):
+            try:
+                engine.run(1)
+                rows.append((moving.get_potential_energy(), moving.get_total_energy()))
+            except InputError as error:
+                broken = f"broke after {step * timestep:g} fs: {error.problem}"
+                break
             bar.advance()
     table = (np.array(rows) - rows[0]) / len(moving)
-    return EnergyTrace(timestep * np.arange(steps + 1), table[:, 0], table[:, 1])
+    return EnergyTrace(timestep * np.arange(len(rows)), table[:, 0], table[:, 1], broken)

@@ -57,9 +57,11 @@ def check_physics(
     order = differences.order
     what = "order with which differences of the energy approach the forces"
     rows.append(_row("force order", what, order, list(_ORDER_RANGE), "", _ORDER_RANGE[0] <= order <= _ORDER_RANGE[1]))
-    drift = abs(trace.drift)
+    drift = None if np.isnan(trace.drift) else abs(trace.drift)
     what = f"energy drift over {trace.times[-1]:.0f} fs at constant energy"
-    rows.append(_row("energy drift", what, drift, DRIFT_LIMIT, "eV/atom/ps", drift <= DRIFT_LIMIT))
+    what += f"; the run {trace.broken}" if trace.broken else ""
+    kept = trace.broken is None and drift is not None and drift <= DRIFT_LIMIT
+    rows.append(_row("energy drift", what, drift, DRIFT_LIMIT, "eV/atom/ps", kept))
     return rows
 
 
