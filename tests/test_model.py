@@ -75,6 +75,24 @@ def test_periodic_without_cutoff_is_refused():
         boundless.predict(bulk("Si"))
 
 
+def test_stress_of_molecules_and_slabs_is_refused(model):
+    slab = bulk("Si")
+    slab.pbc = [True, True, False]
+    with pytest.raises(InputError, match="structure 1: stress needs three periodic directions"):
+        model.predict([bulk("Si"), slab], stress=True)
+    with pytest.raises(InputError, match="stress needs structures that are periodic"):
+        model.predict(model.collate([molecule("H2O")]), stress=True)
+
+
+def test_charges_never_seen_are_refused(model):
+    hydronium = molecule("H2O")
+    hydronium.info["charge"] = 1
+    with pytest.raises(InputError, match="structure 1: has a total charge of 1 e, which the model never saw"):
+        model.predict([molecule("H2O"), hydronium])
+    cation = Model(ModelConfig(), [1, 8], charges=[1.0])
+    cation.predict(hydronium)
+
+
 def test_graph_of_forces_is_kept_on_demand(model):
     batch = model.collate([molecule("H2O")])
     assert model(batch, forces=True, differentiable=True)["forces"].requires_grad

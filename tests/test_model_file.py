@@ -70,6 +70,19 @@ def test_examples_from_training_may_be_crystals(tmp_path):
     assert load_model(tmp_path / "m.safetensors").examples[0].pbc.all()
 
 
+def test_loading_leaves_random_numbers_alone(path):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    load_model(path)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_charges_are_kept(tmp_path):
+    save_model(Model(ModelConfig(), [1, 8], charges=[-1.0, 0.0]), tmp_path / "m.safetensors")
+    assert load_model(tmp_path / "m.safetensors").charges == (-1.0, 0.0)
+
+
 @pytest.mark.parametrize("keep", [0, 7, 100, 2000, -1])
 def test_truncated(path, keep):
     path.write_bytes(path.read_bytes()[:keep])

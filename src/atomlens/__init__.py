@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atomlens.model_file import save_model as save
     from atomlens.simulate.calculator import Calculator
     from atomlens.study.pipeline import run_study
+    from atomlens.study.run import run_training
     from atomlens.training.loop import train
 
 # Looked up on first use, so that `atomlens --help` need not wait for torch.
@@ -36,6 +37,7 @@ _PLACES = {
     "read_structures": ("atomlens.data.readers", "read_structures"),
     "run_study": ("atomlens.study.pipeline", "run_study"),
     "save": ("atomlens.model_file", "save_model"),
+    "run_training": ("atomlens.study.run", "run_training"),
     "train": ("atomlens.training.loop", "train"),
 }
 
@@ -51,6 +53,7 @@ __all__ = [
     "read_dataset",
     "read_structures",
     "run_study",
+    "run_training",
     "save",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""The one kind of error that a user can cause and mend."""
+"""The errors that a user can cause: bad input, and an interruption."""
 
 from __future__ import annotations
 
@@ -42,3 +42,7 @@ class InputError(ValueError):
             structure=self.structure if self.structure is not None else structure,
             atom=self.atom,
         )
+
+
+class Interrupted(Exception):  # noqa: N818  it is no error
+    """Work was asked to stop and can be resumed; the message says how. The command line exits with code 130."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ from atomlens.data.dataset import BatchSource, Dataset
 from atomlens.data.quantities import quantity
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
-from atomlens.model import Model
+from atomlens.model import Arrays, Model, Structure
 from atomlens.progress import track
 
 PAIRS_PER_BATCH = 30_000
+STRUCTURES_PER_CALL = 1000
 
 
 @dataclass(frozen=True)
@@ -64,25 +65,38 @@ def batches_by_pairs(source: BatchSource, indices: np.ndarray, limit: int = PAIR
 
 
 def predict_source(
-    model: Model, source: BatchSource, indices: np.ndarray, *, forces: bool, title: str = ""
+    model: Model, source: BatchSource, indices: np.ndarray, *, forces: bool, stress: bool = False, title: str = ""
 ) -> dict[str, np.ndarray]:
     """Predict the structures at ``indices``; arrays are laid end to end, in internal units. A title shows a bar."""
     parts: dict[str, list[np.ndarray]] = {}
-
-    def collect(rows: np.ndarray) -> None:
-        batch, _ = source.batch(rows)
-        for name, value in model.predict(batch.to(model.device), forces=forces, stress=False).items():
-            parts.setdefault(name, []).append(value.cpu().numpy())
-
-    if title:
-        with track(title, len(indices), "structures") as bar:
-            for rows in batches_by_pairs(source, indices):
-                collect(rows)
-                bar.advance(len(rows))
-    else:
+    with track(title, len(indices), "structures") as bar:
         for rows in batches_by_pairs(source, indices):
-            collect(rows)
+            batch, _ = source.batch(rows)
+            for name, value in model.predict(batch.to(model.device), forces=forces, stress=stress).items():
+                parts.setdefault(name, []).append(value.cpu().numpy())
+            bar.advance(len(rows))
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def predict_structures(
+    model: Model, structures: Sequence[Structure], *, forces: bool = True, stress: bool | None = None, title: str = ""
+) -> list[Arrays]:
+    """`Model.predict` of many structures with a progress bar.
+
+    Raises:
+        InputError: see `Model.predict`.
+    """
+    found: list[Arrays] = []
+    with track(title, len(structures), "structures") as bar:
+        for start in range(0, len(structures), STRUCTURES_PER_CALL):
+            some = structures[start : start + STRUCTURES_PER_CALL]
+            try:
+                found += model.predict(some, forces=forces, stress=stress)
+            except InputError as error:
+                place = None if error.structure is None else error.structure + start
+                raise InputError(error.problem, structure=place, atom=error.atom) from None
+            bar.advance(len(some))
+    return found
 
 
 def training_means(data: Dataset, names: list[str]) -> dict[str, Any]:
@@ -91,16 +105,17 @@ def training_means(data: Dataset, names: list[str]) -> dict[str, Any]:
 
 
 def errors_of(name: str, predicted: np.ndarray, labelled: np.ndarray, mean: Any, count: int) -> Errors:
-    """Errors of one quantity, and those of the mean predictor.
+    """Errors of one quantity over its known labels, and those of the mean predictor.
 
     Args:
         name: of `atomlens.data.quantities`.
         predicted: (rows, ...)
-        labelled: (rows, ...)
+        labelled: (rows, ...), NaN where not known.
         mean: what the mean predictor says for every row.
         count: number of structures.
     """
-    off, mean_off = predicted - labelled, np.asarray(mean) - labelled
+    known = np.isfinite(labelled)
+    off, mean_off = (predicted - labelled)[known], (np.asarray(mean) - labelled)[known]
     return Errors(
         unit=quantity(name).unit,
         count=count,
@@ -114,22 +129,50 @@ def errors_of(name: str, predicted: np.ndarray, labelled: np.ndarray, mean: Any,
 def evaluate(model: Model, data: Dataset, *, title: str = "evaluate") -> Evaluation:
     """Test a model on labelled structures.
 
-    Every label that the model can predict is judged. The mean predictor is that of the training set where the model
-    remembers it, else of ``data``.
+    Every quantity that the model can predict is judged on the structures whose label is known; stress where all are
+    periodic in three directions. The mean predictor is that of the training set where the model remembers it, else of
+    ``data``.
 
     Raises:
         InputError: no label fits the model, an element is unknown to it, or a structure is impossible.
     """
-    names = [name for name in data.labels if name in model.predicted and name != "stress"]
+    bulk = bool(data.pbc.all())
+    offered = [name for name in model.predicted if name != "stress" or bulk]
+    names = [name for name in data.labels if name in offered and np.isfinite(data.labels[name]).any()]
     if not names:
-        have, can = ", ".join(data.labels) or "none", ", ".join(model.predicted)
-        raise InputError(
-            f"no label that the model predicts (labels: {have}; the model predicts {can}); name keys and units"
-        )
-    model.check_elements(data.numbers, data.offsets)
-    source = BatchSource(data, model.cutoff, names)
-    predicted = predict_source(model, source, np.arange(len(data)), forces="forces" in names, title=title)
+        have, can = ", ".join(data.labels) or "none", ", ".join(offered)
+        problem = f"no label that the model predicts here (labels: {have}; predicted: {can}); name keys and units"
+        raise InputError(problem, file=data.origin.file)
+    check_known(model, data)
+    source = BatchSource(data, model.cutoff, [], title=f"{title}: neighbours" if title else "")
+    rows = np.arange(len(data))
+    predicted = predict_source(model, source, rows, forces="forces" in names, stress="stress" in names, title=title)
     labelled = {name: np.asarray(data.labels[name]) for name in names}
     means = {**training_means(data, names), **model.provenance.get("training_means", {})}
-    errors = {name: errors_of(name, predicted[name], labelled[name], means[name], len(data)) for name in names}
+    errors = {
+        name: errors_of(name, predicted[name], labelled[name], means[name], _known_structures(data, name))
+        for name in names
+    }
     return Evaluation(errors, {name: predicted[name] for name in names}, labelled)
+
+
+def check_known(model: Model, data: Dataset) -> None:
+    """Refuse structures with elements or charges that the model never saw, by their place in the user's file.
+
+    Raises:
+        InputError: names file, structure and atom.
+    """
+    try:
+        model.check_elements(data.numbers, data.offsets)
+        model.check_charges(data.charge)
+    except InputError as error:
+        place = error.structure or 0
+        raise data.located(InputError(error.problem, atom=error.atom), place) from None
+
+
+def _known_structures(data: Dataset, name: str) -> int:
+    values = data.labels[name]
+    known = np.isfinite(values.reshape(len(values), -1)).any(axis=1)
+    if quantity(name).per == "system":
+        return int(known.sum())
+    return len(np.unique(np.repeat(np.arange(len(data)), data.n_atoms)[known]))

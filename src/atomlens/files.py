@@ -57,8 +57,8 @@ def read_json(path: str | Path) -> Any:
         raise InputError("is not valid JSON; write it again or restore it", file=str(path)) from None
 
 
-def new_folder(path: str | Path, *, resuming: bool = False) -> Path:
-    """Make an output folder.
+def check_folder(path: str | Path, *, resuming: bool = False) -> Path:
+    """Refuse an output folder that cannot be used; it is made when the first file is written.
 
     Raises:
         InputError: it holds files already and this is no resumption, or a file of that name is in the way.
@@ -69,7 +69,6 @@ def new_folder(path: str | Path, *, resuming: bool = False) -> Path:
     # Names with a leading dot are what a killed process left of a file that it was still writing.
     if not resuming and folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise InputError("is not empty; choose another output folder, or resume the run in it", file=str(folder))
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

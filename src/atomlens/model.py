@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self, cast, overload
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from atomlens.config import Config, nearest
 from atomlens.data.batch import Batch, collate
+from atomlens.data.neighbours import NeighbourList, neighbour_list
 from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
@@ -26,14 +27,14 @@ Arrays = dict[str, np.ndarray]
 PAIRS_PER_CHUNK = 200_000  # bounds predict's memory: some 100 MB per 64 features and block
 
 
-def _from_registry(value: Any, registry: Mapping[str, tuple[type[Config], Any]], what: str) -> Config:
-    """Turn ``{"name": ..., ...}`` into the configuration registered under that name."""
+def _from_registry(value: Any, registry: Mapping[str, tuple[type[Config], Any]], what: str, default: str) -> Config:
+    """Turn ``{"name": ..., ...}`` into the configuration registered under that name; without a name, the default's."""
     if isinstance(value, Config):
         return value
-    if not isinstance(value, Mapping) or value.get("name") not in registry:
-        name = value.get("name") if isinstance(value, Mapping) else value
+    name = value.get("name", default) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping) or name not in registry:
         raise InputError(f"unknown {what} '{name}'; {nearest(str(name), list(registry))}")
-    return registry[value["name"]][0].parse(value)
+    return registry[name][0].parse(value)
 
 
 class ModelConfig(Config):
@@ -45,14 +46,14 @@ class ModelConfig(Config):
     @field_validator("representation", mode="before")
     @classmethod
     def _representation(cls, value: Any) -> Config:
-        return _from_registry(value, REPRESENTATIONS, "representation")
+        return _from_registry(value, REPRESENTATIONS, "representation", "schnet")
 
     @field_validator("readouts", mode="before")
     @classmethod
     def _readouts(cls, value: Any) -> tuple[Config, ...]:
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
             raise InputError("readouts must be a list with at least one entry")
-        return tuple(_from_registry(entry, READOUTS, "readout") for entry in value)
+        return tuple(_from_registry(entry, READOUTS, "readout", "energy") for entry in value)
 
 
 class Model(nn.Module):
@@ -61,12 +62,14 @@ class Model(nn.Module):
     Args:
         config: what it is made of.
         elements: atomic numbers that it has seen in training; others are refused in `predict`.
+        charges: total charges in e that it has seen; other charged structures are refused in `predict`.
     """
 
-    def __init__(self, config: ModelConfig, elements: Sequence[int]) -> None:
+    def __init__(self, config: ModelConfig, elements: Sequence[int], charges: Sequence[float] = (0.0,)) -> None:
         super().__init__()
         self.config = config
         self.elements = tuple(sorted(int(number) for number in elements))
+        self.charges = tuple(sorted(float(charge) for charge in charges))
         self.provenance: dict[str, Any] = {}  # how it came to be: data and split hashes, versions, baselines
         self.examples: tuple[AtomicSystem, ...] = ()  # structures for the fingerprint of the model file
         representation_config: Any = config.representation
@@ -100,6 +103,11 @@ class Model(nn.Module):
             for name in (cast(Readout, module).quantity, cast(Readout, module).atom_quantity)
         ]
         return [*names, "forces", "stress"] if "energy" in names else names
+
+    @property
+    def rounding_scale(self) -> float:
+        """The size of the network's outputs in eV (or eV/Å), below which differences are rounding."""
+        return float(self.energy_readout.scale) if "energy" in self.readouts else 1.0
 
     @property
     def dtype(self) -> torch.dtype:
@@ -178,6 +186,7 @@ class Model(nn.Module):
         except InputError as error:
             raise error.at(structure=place) from None
         self.check_elements(system.numbers, np.array([0, len(system.numbers)]), first=place)
+        self.check_charges(np.array([system.charge]), first=place)
         return system
 
     def check_elements(self, numbers: np.ndarray, offsets: np.ndarray, first: int = 0) -> None:
@@ -204,6 +213,27 @@ class Model(nn.Module):
             atom=row - int(offsets[place]),
         )
 
+    def check_charges(self, charges: np.ndarray, first: int = 0) -> None:
+        """Refuse charged structures of a charge that the model never saw: it would take them for others.
+
+        A structure without a charge passes, for most files do not state one.
+
+        Args:
+            charges: (structures,) in e.
+            first: the place of the first structure, for the message.
+
+        Raises:
+            InputError: names the charge and the structure.
+        """
+        strange = np.flatnonzero((charges != 0) & ~np.isin(charges, self.charges))
+        if len(strange):
+            seen = ", ".join(f"{charge:g}" for charge in self.charges)
+            raise InputError(
+                f"has a total charge of {charges[strange[0]]:g} e, which the model never saw (it knows {seen}); "
+                "use a model trained with it",
+                structure=first + int(strange[0]),
+            )
+
     @overload
     def predict(self, structures: Structure, *, forces: bool = ..., stress: bool | None = ...) -> Arrays: ...
     @overload
@@ -221,7 +251,8 @@ class Model(nn.Module):
         Args:
             structures: ASE atoms, `AtomicSystem`, a sequence of either, or a `Batch`.
             forces: also forces, in eV/Å (needs an energy readout; left out where there is none).
-            stress: also stress, in eV/Å³; by default where a structure is periodic in three directions.
+            stress: also stress, in eV/Å³; by default where a structure is periodic in three directions, and refused
+                elsewhere.
 
         Returns:
             For one structure a mapping of names to numpy arrays (a scalar array for ``energy``), for a sequence a list
@@ -232,9 +263,12 @@ class Model(nn.Module):
         """
         forces = forces and "energy" in self.readouts
         if isinstance(structures, Batch):
-            bulk = bool(structures.pbc.all()) if stress is None else stress
+            bulk = bool(structures.pbc.all())
+            if stress and not bulk:
+                raise InputError("stress needs structures that are periodic in three directions; leave it out")
             with torch.no_grad():
-                return self(structures, forces=forces, stress=bulk and "energy" in self.readouts)
+                wanted = (bulk if stress is None else stress) and "energy" in self.readouts
+                return self(structures, forces=forces, stress=wanted)
         if isinstance(structures, ase.Atoms | AtomicSystem):
             return self._predict_many([structures], forces, stress)[0]
         return self._predict_many(structures, forces, stress)
@@ -242,36 +276,38 @@ class Model(nn.Module):
     def _predict_many(self, structures: Sequence[Structure], forces: bool, stress: bool | None) -> list[Arrays]:
         systems = [self._checked(entry, place) for place, entry in enumerate(structures)]
         results: list[Arrays] = []
-        start = 0
-        while start < len(systems):
-            stop = start + self._chunk_length(systems, start)
-            # Stress needs a volume, so open structures and crystals go in chunks of their own kind.
-            bulk = bool(systems[start].pbc.all())
-            stop = next((k for k in range(start, stop) if bool(systems[k].pbc.all()) != bulk), stop)
-            try:
-                batch = collate(systems[start:stop], self.cutoff).to(self.device)
-            except InputError as error:
-                place = None if error.structure is None else error.structure + start
-                raise InputError(error.problem, structure=place, atom=error.atom) from None
+        for chunk, lists in self._chunks(systems, stress):
+            batch = collate(chunk, self.cutoff, lists).to(self.device)
+            bulk = bool(chunk[0].pbc.all())
             results += _split(self.predict(batch, forces=forces, stress=bulk if stress is None else stress), batch)
-            start = stop
         return results
 
-    def _chunk_length(self, systems: Sequence[AtomicSystem], start: int) -> int:
-        """How many structures from ``start`` keep the estimated number of pairs within `PAIRS_PER_CHUNK`."""
-        pairs, length = 0.0, 0
-        while start + length < len(systems) and (pairs < PAIRS_PER_CHUNK or length == 0):
-            pairs += _estimated_pairs(systems[start + length], self.cutoff)
-            length += 1
-        return max(length - 1, 1) if pairs > PAIRS_PER_CHUNK else length
+    def _chunks(
+        self, systems: Sequence[AtomicSystem], stress: bool | None
+    ) -> Iterator[tuple[list[AtomicSystem], list[NeighbourList]]]:
+        """Runs of structures of at most `PAIRS_PER_CHUNK` pairs (one structure at least), with their neighbour lists.
 
-
-def _estimated_pairs(system: AtomicSystem, cutoff: float | None) -> float:
-    atoms = len(system.numbers)
-    if cutoff is None or not system.pbc.all():
-        return float(atoms * min(atoms, 150))
-    density = atoms / max(abs(float(np.linalg.det(system.cell))), 1e-9)
-    return atoms * density * 4.19 * cutoff**3
+        Stress needs a volume, so open structures and crystals go in runs of their own kind.
+        """
+        chunk: list[AtomicSystem] = []
+        lists: list[NeighbourList] = []
+        pairs = 0
+        for place, system in enumerate(systems):
+            bulk = bool(system.pbc.all())
+            if stress and not bulk:
+                raise InputError("stress needs three periodic directions; leave it out", structure=place)
+            try:
+                found = neighbour_list(system, self.cutoff)
+            except InputError as error:
+                raise error.at(structure=place) from None
+            if chunk and (pairs + len(found[0]) > PAIRS_PER_CHUNK or bulk != bool(chunk[0].pbc.all())):
+                yield chunk, lists
+                chunk, lists, pairs = [], [], 0
+            chunk.append(system)
+            lists.append(found)
+            pairs += len(found[0])
+        if chunk:
+            yield chunk, lists
 
 
 def _split(outputs: Mapping[str, Tensor], batch: Batch) -> list[Arrays]:

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from atomlens.data.quantities import QUANTITIES
+from atomlens.data.quantities import QUANTITIES, quantity
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
 from atomlens.files import replacing
@@ -29,6 +29,7 @@ FORMAT = "atomlens-model"
 FORMAT_VERSION = 1
 _HEADER = "atomlens"
 _EXAMPLE = "fingerprint."
+_PREDICTED = "predicted."
 # Other machines sum in another order: a few hundred roundings of the learned part, and no more.
 _TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 _FORCE_SLACK = 10.0  # forces are differences of many terms
@@ -44,6 +45,7 @@ def save_model(model: Model, path: str | Path) -> None:
         "format_version": FORMAT_VERSION,
         "config": model.config.model_dump(mode="json"),
         "elements": list(model.elements),
+        "charges": list(model.charges),
         "precision": str(model.dtype).removeprefix("torch."),
         "units": {name: QUANTITIES[name].unit for name in sorted(model.predicted)},
         "provenance": model.provenance,
@@ -96,7 +98,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         )
     try:
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and overwritten at once
-            model = Model(ModelConfig.parse(header["config"]), header["elements"])
+            model = Model(ModelConfig.parse(header["config"]), header["elements"], header["charges"])
         model.set_precision(getattr(torch, header["precision"]))
         model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(_EXAMPLE)})
     except InputError as error:
@@ -105,8 +107,9 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
         raise InputError("holds other weights than its configuration needs; train it again", file=str(path)) from None
     model.provenance = header["provenance"]
     model.examples = _stored_examples(tensors)
+    model.to(device)  # the fingerprint is computed where the model will be used
     _check_fingerprint(model, tensors, str(path))
-    return model.to(device)
+    return model
 
 
 def _made_up_examples(model: Model) -> tuple[AtomicSystem, ...]:
@@ -131,9 +134,10 @@ def _fingerprint(model: Model, examples: tuple[AtomicSystem, ...]) -> dict[str, 
         "cell": np.stack([system.cell for system in examples]),
         "pbc": np.stack([system.pbc for system in examples]),
         "charge": np.array([system.charge for system in examples]),
-        "energy": np.array([result["energy"] for result in results]),
-        "forces": np.concatenate([result["forces"] for result in results]),
     }
+    for name in results[0]:
+        join = np.concatenate if quantity(name).per == "atom" else np.stack
+        arrays[_PREDICTED + name] = join([result[name] for result in results])
     return {_EXAMPLE + name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
@@ -156,24 +160,30 @@ def _stored_examples(tensors: Mapping[str, Tensor]) -> tuple[AtomicSystem, ...]:
 
 def _check_fingerprint(model: Model, tensors: Mapping[str, Tensor], file: str) -> None:
     now = _fingerprint(model, model.examples)
-    readout = model.energy_readout
-    tolerance = _TOLERANCE[model.dtype]
-    references = readout.references[now[_EXAMPLE + "numbers"]]
-    known = torch.stack([part.sum() for part in references.split(now[_EXAMPLE + "n_atoms"].tolist())])
-    forces = tensors[_EXAMPLE + "forces"]
-    # Rounding follows the size of what the network adds, not that of the references, which are added in float64.
-    size = {
-        "energy": (tensors[_EXAMPLE + "energy"] - known).abs().max() + readout.scale + 1e-7 * known.abs().max(),
-        "forces": _FORCE_SLACK * (forces.square().mean().sqrt() + readout.scale),
-    }
-    for name, scale in size.items():
-        off = float((now[_EXAMPLE + name] - tensors[_EXAMPLE + name]).abs().max())
-        if not off <= tolerance * float(scale):
+    known = _known_part(model, now)
+    for name in (key for key in now if key.startswith(_EXAMPLE + _PREDICTED)):
+        quantity_name = name.removeprefix(_EXAMPLE + _PREDICTED)
+        # Rounding follows the size of what the network adds, not that of the references, which are added in float64.
+        base = known.get(quantity_name, torch.zeros(()))
+        size = float((tensors[name] - base).abs().max()) + model.rounding_scale
+        limit = _TOLERANCE[model.dtype] * size * (_FORCE_SLACK if quantity_name == "forces" else 1.0)
+        limit += 8.0 * torch.finfo(torch.float64).eps * float(base.abs().max())
+        off = float((now[name] - tensors[name]).abs().max())
+        if not off <= limit:
             raise InputError(
-                f"computes other {name} than when it was saved (off by {off:.1e} {QUANTITIES[name].unit}); "
-                "do not trust it here, and report the versions of torch and atomlens",
+                f"computes other {quantity_name} than when it was saved, off by {off:.1e} "
+                f"{QUANTITIES[quantity_name].unit}; do not trust it here; report the versions of torch and atomlens",
                 file=file,
             )
+
+
+def _known_part(model: Model, now: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The references' part of energies, which no network computed."""
+    if "energy" not in model.readouts:
+        return {}
+    per_atom = model.energy_readout.references.cpu()[now[_EXAMPLE + "numbers"]]
+    sizes = now[_EXAMPLE + "n_atoms"].tolist()
+    return {"atom_energies": per_atom, "energy": torch.stack([part.sum() for part in per_atom.split(sizes)])}
 
 
 def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ class Reporter:
         self._done += steps
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, steps)
-        elif time.monotonic() - self._printed > PLAIN_INTERVAL_S:
+        elif self._description and time.monotonic() - self._printed > PLAIN_INTERVAL_S:
             self._print_line()
 
     def note(self, text: str) -> None:
@@ -74,8 +74,8 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def track(description: str, total: int, unit: str = "steps", done: int = 0) -> Iterator[Reporter]:
-    """Show the progress of ``total`` units of work, ``done`` of them from an earlier run."""
-    if not console.is_terminal:
+    """Show the progress of ``total`` units of work, ``done`` of them from before; nothing without a description."""
+    if not description or not console.is_terminal:
         yield Reporter(description, total, unit, done, None)
         return
     columns = (

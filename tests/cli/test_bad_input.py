@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
@@ -77,7 +78,7 @@ class TestLabels:
     def refused(self, run, out, *words):
         result = run("train", *words, "--out", out)
         assert result.code == 2, result.err
-        assert not list(out.glob("*.safetensors"))
+        assert not out.exists()
         return result.error
 
     def test_unit_not_stated(self, run, archive, tmp_path):
@@ -136,6 +137,7 @@ class TestSettings:
             (("train", "--data", "x.npz", "--out", "{tmp}/o", "--set", "trainig.epochs=3"), "did you mean 'training'"),
             (("train", "--data", "x.npz", "--out", "{tmp}/o", "--label", "energy"), "--label takes NAME=KEY:UNIT"),
             (("train", "--resume", "--out", "{tmp}/o"), "holds no run to resume"),
+            (("train", "--data", "x.npz", "--out", "{tmp}/o", "--set", "model.representation.featurs=3"), "'features'"),
             (("study",), "a structure and --out are needed"),
             (("study", "ethanoll", "--out", "{tmp}/o"), "did you mean 'ethanol'"),
             (("study", "ethanol", "--out", "{tmp}/o", "--set", "sampling.wlakers=3"), "did you mean 'walkers'"),
@@ -173,6 +175,14 @@ class TestModelFiles:
         content[-9] ^= 4
         (tmp_path / "altered.safetensors").write_bytes(content)
         assert "altered.safetensors: was altered" in run("info", tmp_path / "altered.safetensors").error
+
+    @pytest.mark.parametrize("device", ["cuda", "nonsense"])
+    def test_device_that_is_not_there(self, run, model_path, structures, tmp_path, device):
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU")
+        result = run("predict", model_path, structures, "--out", tmp_path / "o.xyz", "--device", device)
+        assert result.code == 2
+        assert f"--device {device} cannot be used here" in result.error
 
 
 class TestFolders:

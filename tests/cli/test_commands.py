@@ -1,6 +1,8 @@
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,39 @@ class TestTrain:
         template = template.replace("train: 1000", "train: 40").replace("validation: 200", "validation: 10")
         (tmp_path / "run.yaml").write_text(template)
         assert run("train", tmp_path / "run.yaml", "--out", tmp_path / "out").code == 0
+
+    def test_a_setting_by_its_path_needs_no_name(self, run, archive, tmp_path):
+        words = (
+            "--data",
+            archive,
+            *LABELS,
+            "--train",
+            40,
+            "--validation",
+            10,
+            "--epochs",
+            1,
+            "--out",
+            tmp_path / "out",
+        )
+        result = run("train", *words, "--set", "model.representation.features=8")
+        assert result.code == 0, result.err
+        shape = atomlens.load(tmp_path / "out" / "model.safetensors").representation.embedding.weight.shape
+        assert shape[1] == 8
+
+    def test_interrupted_it_says_how_to_go_on(self, archive, tmp_path):
+        out = tmp_path / "run"
+        command = [Path(sys.executable).with_name("atomlens"), "train", "--data", archive, *LABELS, *SMALL]
+        process = subprocess.Popen(
+            [*map(str, command), "--epochs", "100000", "--out", str(out)], stderr=subprocess.PIPE, text=True
+        )
+        while not (out / "log.csv").is_file() or len((out / "log.csv").read_text().splitlines()) < 3:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert f"--resume --out {out}" in complaints
+        assert (out / "checkpoint.safetensors").is_file()
 
 
 class TestEvaluate:

@@ -94,5 +94,5 @@ def test_other_files_are_refused(tmp_path, text):
 
 def test_split_of_other_data_is_refused(tmp_path):
     random_split(make(), 20, 10, None, seed=1).save(tmp_path / "split.json")
-    with pytest.raises(InputError, match="belongs to other data"):
+    with pytest.raises(InputError, match="belongs to other structures"):
         Split.load(tmp_path / "split.json", make(seed=1))

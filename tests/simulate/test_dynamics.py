@@ -18,7 +18,7 @@ def test_energy_error_falls_with_the_square_of_the_time_step(model):
     water = molecule("H2O")
     steps = np.array([0.4, 0.2, 0.1])
     errors = [
-        constant_energy_run(model, water, temperature=300, duration=20, timestep=step, title="t").fluctuation
+        constant_energy_run(model, water, temperature=300, duration=20, timestep=step, title="t").total.std()
         for step in steps
     ]
     order = np.polyfit(np.log(steps), np.log(errors), 1)[0]

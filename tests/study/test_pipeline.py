@@ -110,6 +110,14 @@ def test_other_settings_need_another_folder_or_retraining(study):
     assert retrained["training"]["epochs"] == 3
 
 
+def test_retraining_never_touches_the_study_of_another_molecule(study):
+    folder, _ = study
+    before = (folder / "training" / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="reference data of another structure"):
+        run_study("H2", folder, small(), retrain=True)
+    assert (folder / "training" / "model.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize("molecule", ["H2", "smiles:[OH-]", "CO2"])
 def test_linear_and_charged_molecules(molecule, tmp_path):
     if molecule.startswith("smiles"):
@@ -124,7 +132,7 @@ def test_linear_and_charged_molecules(molecule, tmp_path):
     assert summary["explanations"]["local_chemical_potential"]["plane"]
 
 
-def test_interrupted_and_called_again_ends_at_the_same_model(study, tmp_path):
+def test_interrupted_and_called_again_ends_at_the_same_model(tmp_path):
     folder = tmp_path / "water"
     command = [
         sys.executable, "-c",

@@ -10,10 +10,11 @@ import torch
 from toy import toy_data, toy_run, toy_split
 
 from atomlens.data.dataset import Dataset
-from atomlens.errors import InputError
+from atomlens.data.splits import random_split
+from atomlens.errors import InputError, Interrupted
 from atomlens.evaluation import evaluate
 from atomlens.model_file import read_header
-from atomlens.training import Interrupted, train
+from atomlens.training import train
 from atomlens.training.log import COLUMNS, read_log
 
 
@@ -24,8 +25,6 @@ def data():
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
-    from atomlens.data.splits import random_split
-
     folder = tmp_path_factory.mktemp("run") / "morse"
     split = random_split(data, 180, 20, 40, seed=1)
     return train(toy_run(epochs=60), data, split, folder), split, folder
@@ -106,7 +105,7 @@ def test_sigint_leaves_a_checkpoint_to_go_on_from(tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(Interrupted, match="checkpoint"):
+    with pytest.raises(Interrupted, match="resume with --resume"):
         train(toy_run(epochs=40), data, toy_split(data), folder)
     resumed = train(toy_run(epochs=40), data, toy_split(data), folder, resume=True)
     whole = train(toy_run(epochs=40), data, toy_split(data), tmp_path / "whole")
@@ -146,7 +145,66 @@ def test_other_schedules_train(schedule, tmp_path):
     assert result.history[-1]["validation_loss"] < result.history[0]["validation_loss"]
 
 
+def test_forces_alone_get_the_constant_of_the_energies_afterwards(tmp_path):
+    data = toy_data(count=120)
+    shifted = Dataset(**{**vars(data), "labels": {**data.labels, "energy": data.labels["energy"] - 500.0}})
+    split = random_split(shifted, 80, 20, 20, seed=0)
+    result = train(toy_run(epochs=40, loss={"forces": 1.0}), shifted, split, tmp_path / "run")
+    errors = evaluate(result.model, shifted.subset(split.test), title="").errors
+    assert errors["forces"].gain > 5
+    assert errors["energy"].gain > 5
+
+
+def test_a_larger_time_limit_goes_on_where_a_smaller_one_ended(tmp_path):
+    data = toy_data()
+    first = train(toy_run(epochs=10**6, max_minutes=0.01), data, toy_split(data), tmp_path / "run")
+    more = train(toy_run(epochs=10**6, max_minutes=0.03), data, toy_split(data), tmp_path / "run", resume=True)
+    assert more.steps > first.steps
+
+
+def test_file_metadata_cannot_stand_in_for_provenance(tmp_path):
+    data = toy_data()
+    odd = Dataset(
+        **{**vars(data), "metadata": {"hash": "mine", "structures": 3, "seed": float("nan"), "source": "toy"}}
+    )
+    train(toy_run(epochs=1), odd, toy_split(odd), tmp_path / "run")
+    found = read_header(tmp_path / "run" / "model.safetensors")["provenance"]["data"]
+    assert (found["hash"], found["structures"], found["source"]) == (data.hash, 48, "toy")
+    assert "seed" not in found
+
+
+def test_structures_of_the_test_are_looked_at_before_the_training(tmp_path):
+    data = toy_data()
+    split = toy_split(data)
+    victim = int(split.test[3])
+    data.positions[3 * victim + 1] = data.positions[3 * victim] + 0.01
+    with pytest.raises(InputError, match=f"structure {victim}: .*closer than 0.2"):
+        train(toy_run(), data, split, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_element_that_only_validation_has_is_found_before_the_training(tmp_path):
+    data = toy_data()
+    split = toy_split(data)
+    data.numbers[3 * int(split.validation[1]) + 2] = 9
+    with pytest.raises(InputError, match=f"structure {split.validation[1]}, atom 2: F is an element"):
+        train(toy_run(), data, split, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 class TestRefusals:
+    def test_split_of_other_data(self, tmp_path):
+        with pytest.raises(InputError, match="belongs to other structures"):
+            train(toy_run(), toy_data(), toy_split(toy_data(seed=1)), tmp_path / "run")
+
+    def test_accelerator_that_is_not_there(self, tmp_path):
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU")
+        data = toy_data()
+        with pytest.raises(InputError, match="accelerator 'gpu' cannot be used here"):
+            train(toy_run(accelerator="gpu"), data, toy_split(data), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
     def test_folder_with_something_in_it(self, tmp_path):
         (tmp_path / "mine.txt").write_text("keep me")
         data = toy_data()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from atomlens.errors import InputError
+from atomlens.errors import InputError, Interrupted
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -19,9 +19,8 @@ def main() -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt as error:
-        # Training and studies put into the message how to go on.
-        print(f"\ninterrupted: {error}" if str(error) else "\ninterrupted", file=sys.stderr)
+    except Interrupted as error:
+        print(f"interrupted: {error}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)  # the reader of a pipe had enough

@@ -13,9 +13,9 @@ from atomlens.cli.options import (
     Labels,
     ModelPath,
     PositionUnit,
+    load,
     print_errors,
     print_json,
-    read_labelled,
     split_labels,
 )
 from atomlens.errors import InputError
@@ -34,11 +34,11 @@ def evaluate(
     """Test a model on labelled structures: MAE and RMSE, beside those of the mean predictor."""
     from atomlens.data.splits import SUBSETS, Split
     from atomlens.evaluation import evaluate as run
-    from atomlens.model_file import load_model
+    from atomlens.study.run import read_labelled
 
     if subset not in SUBSETS:
         raise InputError(f"there is no subset '{subset}'; choose one of {', '.join(SUBSETS)}")
-    loaded = load_model(model, device)
+    loaded = load(model, device)
     structures = read_labelled(data, split_labels(label), position_unit)
     if split is not None:
         structures = structures.subset(getattr(Split.load(split, structures), subset))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from atomlens.cli.options import Device, Json, ModelPath, PositionUnit, print_json
+from atomlens.cli.options import Device, Json, ModelPath, PositionUnit, load, print_json
 from atomlens.errors import InputError
 
 
@@ -33,11 +33,10 @@ def explain(
     Writes explanation.json with every number, the cut as potential.npz, and figures as PNG and SVG.
     """
     from atomlens.data.readers import read_structures
-    from atomlens.model_file import load_model
     from atomlens.study.explanation import explain_structures
 
     atoms = None if plane is None else _three_atoms(plane)
-    loaded = load_model(model, device)
+    loaded = load(model, device)
     systems = read_structures(structures, position_unit)
     try:
         facts = explain_structures(loaded, systems, out, probe=probe, plane_atoms=atoms, chosen=structure)

@@ -15,8 +15,8 @@ from atomlens.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atomlens.data.dataset import Dataset
     from atomlens.evaluation import Errors
+    from atomlens.model import Model
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
@@ -72,16 +72,22 @@ def split_labels(labels: list[str] | None) -> dict[str, str] | None:
     return named
 
 
-def read_labelled(path: str | Path, labels: Mapping[str, str] | None, position_unit: str | None) -> Dataset:
-    """Read a data set with labels given as ``{quantity: "KEY:UNIT"}``.
+def load(path: Path, device: str) -> Model:
+    """Load a model onto a device.
 
     Raises:
-        InputError: see `atomlens.data.readers.read_dataset`.
+        InputError: the file is no sound model, or the device does not exist here.
     """
-    from atomlens.data.readers import parse_label, read_dataset
+    import torch
 
-    sources = None if labels is None else dict(parse_label(f"{name}={source}") for name, source in labels.items())
-    return read_dataset(path, sources, position_unit)
+    from atomlens.model_file import load_model
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {device} cannot be used here ({reason}); try --device cpu") from None
+    return load_model(path, device)
 
 
 def print_json(values: Any) -> None:

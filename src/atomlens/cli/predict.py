@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from atomlens.cli.options import Device, Json, ModelPath, PositionUnit, print_json
-from atomlens.errors import InputError
+from atomlens.cli.options import Device, Json, ModelPath, PositionUnit, load, print_json
 
 
 def predict(
@@ -23,27 +22,13 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict energies, atom contributions, forces and (for crystals) stress; in eV, eV/Å and eV/Å³."""
-    from atomlens.data.readers import read_structures
-    from atomlens.data.writers import check_suffix, write_predictions
-    from atomlens.model_file import load_model
-    from atomlens.progress import track
+    from atomlens.data.writers import check_suffix
+    from atomlens.study.run import predict_file
 
-    check_suffix(out)
-    loaded = load_model(model, device)
-    systems = read_structures(structures, position_unit)
-    found = []
-    step = 1000
-    try:
-        with track("predict", len(systems), "structures") as bar:
-            for start in range(0, len(systems), step):
-                found += loaded.predict(systems[start : start + step], forces=forces, stress=None if forces else False)
-                bar.advance(len(systems[start : start + step]))
-    except InputError as error:
-        place = None if error.structure is None else error.structure + start
-        raise InputError(error.problem, file=str(structures), structure=place, atom=error.atom) from None
-    write_predictions(out, systems, found)
-    energies = [float(entry["energy"]) for entry in found if "energy" in entry]
+    check_suffix(out)  # before the model is loaded
+    found = predict_file(load(model, device), structures, out, forces=forces, position_unit=position_unit)
     if as_json:
-        print_json({"structures": len(systems), "out": str(out), "unit": "eV", "energy": energies})
+        energies = [float(entry["energy"]) for entry in found if "energy" in entry]
+        print_json({"structures": len(found), "out": str(out), "unit": "eV", "energy": energies})
     else:
-        print(f"{len(systems)} structures predicted: {out}")
+        print(f"{len(found)} structures predicted: {out}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,11 +15,13 @@ from atomlens.cli.options import (
     apply_settings,
     print_errors,
     print_json,
-    read_labelled,
     split_labels,
 )
 from atomlens.config import set_by_path, template
 from atomlens.errors import InputError
+
+if TYPE_CHECKING:
+    from atomlens.training.config import RunConfig
 
 
 def train(
@@ -100,48 +101,22 @@ def train(
     for path, value in flags.items():
         if value is not None:
             set_by_path(values, path, value)
-    if "representation" in values.get("model", {}):
-        values["model"]["representation"].setdefault("name", "schnet")
     apply_settings(values, settings)
     if "data" not in values:
         raise InputError("no data given; name a run file or use --data (atomlens train --help has examples)")
     _train(RunConfig.parse(values, file=str(run) if run else None), out, resume=resume, as_json=as_json)
 
 
-def _train(config: Any, out: Path, *, resume: bool, as_json: bool) -> None:
-    from atomlens.data.splits import Split, random_split
-    from atomlens.evaluation import evaluate
-    from atomlens.files import new_folder, write_json
-    from atomlens.training.loop import train as run_training
+def _train(config: RunConfig, out: Path, *, resume: bool, as_json: bool) -> None:
+    from atomlens.evaluation import Errors
+    from atomlens.study.run import run_training
 
-    new_folder(out, resuming=resume)  # before long reading
-    data = read_labelled(config.data.path, config.data.labels, config.data.position_unit)
-    shares = config.split
-    if resume and (out / "split.json").is_file():
-        split = Split.load(out / "split.json", data)
-    elif shares.file is not None:
-        split = Split.load(shares.file, data)
-    else:
-        split = random_split(data, shares.train, shares.validation, shares.test, shares.seed)
-    print(
-        f"{len(data)} structures; {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test; "
-        f"split {split.hash[:12]}",
-        file=sys.stderr,
-    )
-    result = run_training(config, data, split, out, resume=resume)
-    report: dict[str, Any] = {
-        "model": str(out / "model.safetensors"),
-        "best_epoch": result.best_epoch,
-        "steps": result.steps,
-        "seconds": result.seconds,
-    }
-    if len(split.test):
-        evaluation = evaluate(result.model, data.subset(split.test), title="test")
-        report["test"] = {name: found.to_dict() for name, found in evaluation.errors.items()}
-        write_json(out / "test.json", report)
-        if not as_json:
-            print_errors(evaluation.errors, f"{len(split.test)} structures never seen")
+    report = run_training(config, out, resume=resume)
     if as_json:
         print_json(report)
-    else:
-        print(f"best model (epoch {result.best_epoch}): {report['model']}")
+        return
+    if "test" in report:
+        errors = {name: Errors(**values) for name, values in report["test"].items()}
+        count = max(found.count for found in errors.values())
+        print_errors(errors, f"{count} structures never seen")
+    print(f"best model (epoch {report['best_epoch']}): {report['model']}")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atomlens.data.neighbours import neighbour_list
+from atomlens.data.neighbours import NeighbourList, neighbour_list
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
 
@@ -76,18 +76,15 @@ for _kind, _name in ((Pairs, "atomlens.Pairs"), (Batch, "atomlens.Batch")):
     torch.export.register_dataclass(_kind, serialized_type_name=_name)
 
 
-def collate(systems: Sequence[AtomicSystem], cutoff: float | None) -> Batch:
-    """Lay structures end to end and list their pairs within ``cutoff`` Å (None: all pairs).
+def collate(
+    systems: Sequence[AtomicSystem], cutoff: float | None, lists: Sequence[NeighbourList] | None = None
+) -> Batch:
+    """Lay structures end to end and list their pairs within ``cutoff`` Å (None: all pairs), or take ready ``lists``.
 
     Raises:
         InputError: see `neighbour_list`; the structure's place in the sequence is named.
     """
-    lists = []
-    for place, system in enumerate(systems):
-        try:
-            lists.append(neighbour_list(system, cutoff))
-        except InputError as error:
-            raise error.at(structure=place) from None
+    lists = _neighbour_lists(systems, cutoff) if lists is None else lists
     sizes = np.array([len(system.numbers) for system in systems])
     starts = np.cumsum(sizes) - sizes
     periodic = any(system.pbc.any() for system in systems)
@@ -106,3 +103,13 @@ def collate(systems: Sequence[AtomicSystem], cutoff: float | None) -> Batch:
         charge=torch.tensor([system.charge for system in systems], dtype=torch.float64),
         pairs=pairs,
     )
+
+
+def _neighbour_lists(systems: Sequence[AtomicSystem], cutoff: float | None) -> list[NeighbourList]:
+    lists = []
+    for place, system in enumerate(systems):
+        try:
+            lists.append(neighbour_list(system, cutoff))
+        except InputError as error:
+            raise error.at(structure=place) from None
+    return lists

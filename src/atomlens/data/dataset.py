@@ -17,6 +17,7 @@ from atomlens.data.neighbours import neighbour_list
 from atomlens.data.quantities import quantity
 from atomlens.data.system import MAX_ATOMIC_NUMBER, AtomicSystem, check_structure
 from atomlens.errors import InputError
+from atomlens.progress import track
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,15 @@ class Dataset:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over structures and labels: the same content has the same hash, wherever it is stored."""
-        digest = hashlib.sha256()
-        arrays = {name: getattr(self, name) for name in ("numbers", "positions", "offsets", "cell", "pbc", "charge")}
-        for name, values in {**arrays, **{f"labels.{key}": self.labels[key] for key in sorted(self.labels)}}.items():
-            digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-            digest.update(np.ascontiguousarray(values).data)
-        return digest.hexdigest()
+        return _digest(self._structure_arrays() | {f"labels.{key}": self.labels[key] for key in sorted(self.labels)})
+
+    @cached_property
+    def structure_hash(self) -> str:
+        """SHA-256 over the structures alone, whatever labels were chosen; a split belongs to these."""
+        return _digest(self._structure_arrays())
+
+    def _structure_arrays(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in ("numbers", "positions", "offsets", "cell", "pbc", "charge")}
 
     def counts(self) -> tuple[np.ndarray, list[int]]:
         """How many atoms of each element a structure has: (structures, elements), and the elements."""
@@ -251,6 +255,14 @@ def _at_row(problem: str, name: str, row: int, data: Dataset) -> InputError:
     return data.located(InputError(problem, atom=int(row - data.offsets[structure])), structure)
 
 
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, values in arrays.items():
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
 def ranges(offsets: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """The rows offsets[k] … offsets[k + 1] - 1 of every k in ``indices``, laid end to end, without a Python loop."""
     starts, sizes = offsets[indices], offsets[np.asarray(indices) + 1] - offsets[indices]
@@ -265,20 +277,23 @@ class BatchSource:
         data: structures with their labels.
         cutoff: in Å; None for every pair of open structures.
         targets: names of the labels that come along with a batch.
+        title: of a progress bar over the search for neighbours; none without it.
 
     Raises:
         InputError: a label is missing, or two atoms of a structure nearly coincide.
     """
 
-    def __init__(self, data: Dataset, cutoff: float | None, targets: list[str]) -> None:
+    def __init__(self, data: Dataset, cutoff: float | None, targets: list[str], title: str = "") -> None:
         self.data = data
         self._targets = {name: data.require(name) for name in targets}
         lists = []
-        for index, system in enumerate(data):
-            try:
-                lists.append(neighbour_list(system, cutoff))
-            except InputError as error:
-                raise data.located(error, index) from None
+        with track(title, len(data), "structures") as bar:
+            for index, system in enumerate(data):
+                try:
+                    lists.append(neighbour_list(system, cutoff))
+                except InputError as error:
+                    raise data.located(error, index) from None
+                bar.advance()
         self._pair_offsets = np.concatenate([[0], np.cumsum([len(found[0]) for found in lists])]).astype(np.int64)
         self._centre = np.concatenate([found[0] for found in lists]).astype(np.int32)
         self._neighbour = np.concatenate([found[1] for found in lists]).astype(np.int32)

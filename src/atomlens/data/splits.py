@@ -17,7 +17,7 @@ SUBSETS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Disjoint positions in one data set, which is named by its hash.
+    """Disjoint positions in one data set, which is named by the hash of its structures.
 
     Raises:
         InputError: on building, where a structure is in two subsets or twice in one.
@@ -46,6 +46,17 @@ class Split:
             digest.update(np.asarray(getattr(self, name), dtype="<i8").tobytes())
         return digest.hexdigest()
 
+    def check(self, data: Dataset, *, file: str | None = None) -> None:
+        """Refuse data that the split was not made for; ``file`` is named where the split was read from one.
+
+        Raises:
+            InputError: the structures are others.
+        """
+        if self.data_hash != data.structure_hash:
+            raise InputError(
+                "the split belongs to other structures than these; use the data it was made for", file=file
+            )
+
     def save(self, path: str | Path) -> None:
         """Write as JSON."""
         lists = {name: np.asarray(getattr(self, name)).tolist() for name in SUBSETS}
@@ -69,8 +80,7 @@ class Split:
             raise InputError("is not a split file; make the split again", file=str(path)) from None
         if altered:
             raise InputError("was altered (its hash does not fit); make the split again", file=str(path))
-        if split.data_hash != data.hash:
-            raise InputError("belongs to other data than these; use the data it was made for", file=str(path))
+        split.check(data, file=str(path))
         return split
 
 
@@ -97,7 +107,7 @@ def random_split(data: Dataset, train: int, validation: int, test: int | None, s
         train=np.sort(order[:train]),
         validation=np.sort(order[judged:]),
         test=np.sort(order[train if test is None else judged - test : judged]),
-        data_hash=data.hash,
+        data_hash=data.structure_hash,
         method=f"random, seed {seed}",
     )
 
@@ -128,6 +138,6 @@ def trajectory_split(data: Dataset, trajectory: np.ndarray, held_out: int, valid
         train=np.sort(rest[validation:]),
         validation=np.sort(rest[:validation]),
         test=np.flatnonzero(is_test),
-        data_hash=data.hash,
+        data_hash=data.structure_hash,
         method=f"the last {held_out} of {len(names)} trajectories test, the rest is shared out at random, seed {seed}",
     )

@@ -127,22 +127,7 @@ def local_chemical_potential(
     """
     number = _probe_number(model, probe)
     baseline, _ = energy_baseline(model, relative_to)
-    system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
-    molecule = model.collate([system])
-    chunks = [points[start : start + PROBES_PER_CHUNK] for start in range(0, len(points), PROBES_PER_CHUNK)]
-
-    def of_chunk(chunk: np.ndarray) -> np.ndarray:
-        batch = with_probes(molecule, system, chunk, number, model.cutoff)
-        return model.predict(batch, forces=False, stress=False)["atom_energies"][len(system.numbers) :].cpu().numpy()
-
-    if not title:
-        return np.concatenate([of_chunk(chunk) for chunk in chunks]) - baseline[number]
-    values = []
-    with track(title, len(points), "points") as bar:
-        for chunk in chunks:
-            values.append(of_chunk(chunk))
-            bar.advance(len(chunk))
-    return np.concatenate(values) - baseline[number]
+    return _probed(model, structure, points, number, title)[0] - baseline[number]
 
 
 def potential_cut(
@@ -160,25 +145,39 @@ def potential_cut(
     Raises:
         InputError: see `local_chemical_potential`.
     """
-    system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
-    plane = plane or Plane.through(system)
-    x, y, grid = plane.grid(spacing)
-    points = grid.reshape(-1, 3)
-    values = local_chemical_potential(model, system, points, probe, relative_to=relative_to, title=title)
-    baseline, chosen = energy_baseline(model, relative_to)
     number = _probe_number(model, probe)
+    baseline, chosen = energy_baseline(model, relative_to)
+    plane = plane or Plane.through(structure)
+    x, y, grid = plane.grid(spacing)
+    values, distances = (
+        part.reshape(grid.shape[:2]) for part in _probed(model, structure, grid.reshape(-1, 3), number, title)
+    )
     lone = ase.Atoms(numbers=[number], positions=[[0.0, 0.0, 0.0]])
     isolated = float(model.predict(lone, forces=False)["atom_energies"][0] - baseline[number])
-    distances = [
-        _incoming(system, chunk, None, reach=3.0)[2] for chunk in np.array_split(points, max(len(points) // 1000, 1))
-    ]
-    shape = grid.shape[:2]
-    return PotentialCut(
-        x, y, values.reshape(shape), np.concatenate(distances).reshape(shape), isolated, probe, plane, chosen
-    )
+    return PotentialCut(x, y, values - baseline[number], distances, isolated, probe, plane, chosen)
 
 
-def with_probes(molecule: Batch, system: AtomicSystem, points: np.ndarray, number: int, cutoff: float | None) -> Batch:
+def _probed(
+    model: Model, structure: Structure, points: np.ndarray, number: int, title: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """A probe's energy term at points (points, 3), in eV, and their distances from the nearest atom in Å."""
+    system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
+    molecule = model.collate([system])
+    values, distances = [], []
+    with track(title, len(points), "points") as bar:
+        for start in range(0, len(points), PROBES_PER_CHUNK):
+            chunk = points[start : start + PROBES_PER_CHUNK]
+            batch, nearest = with_probes(molecule, system, chunk, number, model.cutoff)
+            terms = model.predict(batch, forces=False, stress=False)["atom_energies"]
+            values.append(terms[len(system.numbers) :].cpu().numpy())
+            distances.append(nearest)
+            bar.advance(len(chunk))
+    return np.concatenate(values), np.concatenate(distances)
+
+
+def with_probes(
+    molecule: Batch, system: AtomicSystem, points: np.ndarray, number: int, cutoff: float | None
+) -> tuple[Batch, np.ndarray]:
     """A batch of one structure with probe atoms appended: each hears the structure, none is heard.
 
     Args:
@@ -187,16 +186,19 @@ def with_probes(molecule: Batch, system: AtomicSystem, points: np.ndarray, numbe
         points: (probes, 3) in Å.
         number: atomic number of the probes.
         cutoff: in Å; None for every pair.
+
+    Returns:
+        The batch, and each probe's distance from the nearest atom, (probes,) in Å.
     """
     atoms, probes = molecule.numbers.shape[0], len(points)
-    pair_rows, shift, _ = _incoming(system, points, cutoff)
+    pair_rows, shift, nearest = _incoming(system, points, cutoff)
     device = molecule.numbers.device
 
     def joined(old: Tensor, new: np.ndarray) -> Tensor:
         return torch.cat([old, torch.from_numpy(new).to(device=device, dtype=old.dtype)])
 
     pairs = molecule.pairs
-    return replace(
+    batch = replace(
         molecule,
         numbers=joined(molecule.numbers, np.full(probes, number)),
         positions=joined(molecule.positions, points),
@@ -207,18 +209,20 @@ def with_probes(molecule: Batch, system: AtomicSystem, points: np.ndarray, numbe
             shift=None if pairs.shift is None else joined(pairs.shift, shift),
         ),
     )
+    return batch, nearest
 
 
 def _incoming(
-    system: AtomicSystem, points: np.ndarray, cutoff: float | None, reach: float = 0.0
+    system: AtomicSystem, points: np.ndarray, cutoff: float | None
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
     """Pairs (point, atom) within the cutoff, their lattice shifts, and each point's distance from the nearest atom.
 
-    Images within ``reach`` Å of the points are looked at, or within the cutoff if that is farther.
+    In a crystal with nothing within the cutoff the distance is that to the nearest image looked at, or farther.
     """
-    shifts = _shifts_near(system, points, max(cutoff or 0.0, reach))
+    shifts = _shifts_near(system, points, cutoff or 0.0)
     images = (system.positions[None] + (shifts @ system.cell)[:, None]).reshape(-1, 3)
-    distances = np.linalg.norm(points[:, None] - images[None], axis=2)
+    # |p - q|² by matrix product would round near zero; a loop over axes needs no (points, images, 3) array.
+    distances = np.sqrt(sum((points[:, None, axis] - images[None, :, axis]) ** 2 for axis in range(3)))
     point, image = np.nonzero(distances < (np.inf if cutoff is None else cutoff))
     shift, atom = np.divmod(image, len(system.numbers))
     return (point, atom), shifts[shift], distances.min(axis=1)
@@ -241,7 +245,9 @@ def _probe_number(model: Model, probe: str) -> int:
     if probe not in atomic_numbers:
         raise InputError(f"'{probe}' is no chemical symbol; {nearest(probe, list(atomic_numbers))}")
     number = int(atomic_numbers[probe])
-    model.check_elements(np.array([number]), np.array([0, 1]))
+    if number not in model.elements:
+        seen = ", ".join(symbol(known) for known in model.elements)
+        raise InputError(f"the probe {probe} is an element that the model never saw; choose one of {seen}")
     return number
 
 

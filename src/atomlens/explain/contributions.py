@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from atomlens.data.system import symbol
+from atomlens.evaluation import predict_structures
 from atomlens.explain.baseline import Baseline, energy_baseline
 from atomlens.model import Model, Structure
 
@@ -56,7 +57,7 @@ class AtomContributions:
 
 
 def atom_contributions(
-    model: Model, structures: Sequence[Structure], *, relative_to: Baseline | None = None
+    model: Model, structures: Sequence[Structure], *, relative_to: Baseline | None = None, title: str = ""
 ) -> AtomContributions:
     """E_i of every atom.
 
@@ -64,12 +65,13 @@ def atom_contributions(
         model: any model with an energy readout.
         structures: molecules or crystals.
         relative_to: what is subtracted; see `explain.baseline.energy_baseline`. With "nothing" they sum to the total.
+        title: of a progress bar; none without it.
 
     Raises:
         InputError: the model predicts no energies, or a structure is refused (see `Model.collate`).
     """
     baseline, chosen = energy_baseline(model, relative_to)
-    results = model.predict(list(structures), forces=False, stress=False)
+    results = predict_structures(model, structures, forces=False, stress=False, title=title)
     numbers = np.concatenate([np.asarray(structure.numbers) for structure in structures])
     values = np.concatenate([result["atom_energies"] for result in results]) - baseline[numbers]
     return AtomContributions(numbers, values, np.array([len(structure.numbers) for structure in structures]), chosen)

@@ -27,7 +27,7 @@ from atomlens.config import Config
 from atomlens.data.dataset import Dataset
 from atomlens.data.store import is_store, read_store, write_store
 from atomlens.errors import InputError
-from atomlens.files import new_folder, read_json, write_json
+from atomlens.files import check_folder, read_json, write_json
 from atomlens.progress import track
 from atomlens.reference.child import require_tblite, run_task, run_tasks
 from atomlens.reference.correlation import integrated_autocorrelation, judge_interval
@@ -116,7 +116,7 @@ def sample_trajectories(structure: ase.Atoms, config: SamplingConfig, folder: st
     if len(molecule["numbers"]) < 2:
         raise InputError("is a single atom, which has nothing to sample; give a molecule")
     identity = _identity(molecule, config)
-    root = new_folder(folder, resuming=True)
+    root = check_folder(folder, resuming=True)
     store, unfinished = root / "data", root / "walkers"
     if store.exists() and not is_store(store):
         raise InputError("is no data set of atomlens; choose another output folder", file=str(store))

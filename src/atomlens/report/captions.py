@@ -71,7 +71,7 @@ CAPTIONS: dict[str, Caption] = {
     ),
     "force_order": Caption(
         "Forces against finite differences",
-        "Largest difference between the model's forces and central differences of its energy, against the step.",
+        "Difference between the model's forces and central differences of its energy (root mean square), by step.",
         "F = −∂E/∂r (thesis, eq. 2.3); the truncation error of central differences is of order 2 in the step.",
         "Errors that fall with the square of the step show that the forces are the exact derivative. To the far left, "
         "rounding takes over.",

@@ -70,7 +70,7 @@ def finite_difference_order(steps: ArrayLike, errors: ArrayLike, fitted_order: f
 
     Args:
         steps: (n,) in Å.
-        errors: largest differences, (n,) in eV/Å.
+        errors: differences from the force, root mean square over directions, (n,) in eV/Å.
         fitted_order: slope fitted where truncation, not rounding, rules.
     """
     widths, differences = np.asarray(steps, dtype=float), np.asarray(errors, dtype=float)
@@ -85,7 +85,7 @@ def finite_difference_order(steps: ArrayLike, errors: ArrayLike, fitted_order: f
         style.log_axis(axes, "y", differences.min(), differences.max())
         axes.legend(loc="upper left")
     axes.set_xlabel("step of the central difference (Å)")
-    axes.set_ylabel("largest difference from the force (eV/Å)")
+    axes.set_ylabel("RMS difference from the force (eV/Å)")
     style.light_grid(axes)
     return figure
 

@@ -125,7 +125,7 @@ class SchNet(Representation):
         self.cutoff = config.cutoff
         self.n_features = config.features
         # The count of neighbours in a mean jumps by one at the cutoff, whatever the filters do.
-        self.continuous_forces = config.aggregation == "sum"
+        self.continuous_forces = config.aggregation == "sum" or config.cutoff is None
         self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, config.features)
         self.filters = FilterNetworks(config)
         self.blocks = nn.ModuleList(Interaction(config.features) for _ in range(config.interactions))

@@ -30,11 +30,6 @@ class EnergyTrace:
         """Slope of the total energy by least squares, eV/atom/ps; NaN for a run that broke before its third sample."""
         return float(np.polyfit(self.times * 1e-3, self.total, 1)[0]) if len(self.times) > 2 else float("nan")
 
-    @property
-    def fluctuation(self) -> float:
-        """Root mean square of the total energy about its mean, eV/atom."""
-        return float(self.total.std())
-
 
 def constant_energy_run(
     model: Model,

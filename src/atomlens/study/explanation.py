@@ -12,7 +12,7 @@ import numpy as np
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.explain import AtomContributions, Plane, PotentialCut, atom_contributions, potential_cut
-from atomlens.files import new_folder, replacing, write_json
+from atomlens.files import check_folder, replacing, write_json
 from atomlens.model import Model
 from atomlens.report import figures
 
@@ -87,9 +87,9 @@ def explain_structures(
     if not 0 <= chosen < len(structures):
         raise InputError(f"there is no structure {chosen} (the last one is {len(structures) - 1}); choose another")
     systems = [AtomicSystem.from_ase(entry) if isinstance(entry, ase.Atoms) else entry for entry in structures]
-    contributions = atom_contributions(model, systems)
+    folder = check_folder(out)
+    contributions = atom_contributions(model, systems, title="contributions")
     cut = cut_through(model, systems[chosen], probe, plane_atoms, title="probe")
-    folder = new_folder(out)
     facts = {
         "atom_energies": contributions.to_dict()
         | {"structures": [_of_structure(*pair) for pair in zip(systems, contributions.per_structure, strict=True)]},

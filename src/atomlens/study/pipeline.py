@@ -21,10 +21,10 @@ from atomlens.data.splits import Split, trajectory_split
 from atomlens.data.store import is_store
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.data.units import KCAL_PER_MOL
-from atomlens.errors import InputError
+from atomlens.errors import InputError, Interrupted
 from atomlens.evaluation import Evaluation, evaluate
 from atomlens.explain import atom_contributions
-from atomlens.files import new_folder, read_json, write_json
+from atomlens.files import check_folder, read_json, write_json
 from atomlens.model import Model
 from atomlens.progress import format_duration, say
 from atomlens.reference.structures import NamedStructure, resolve_structure
@@ -35,7 +35,7 @@ from atomlens.simulate import constant_energy_run
 from atomlens.study.checks import check_physics, force_differences
 from atomlens.study.config import StudyConfig
 from atomlens.study.explanation import cut_through, explanation_figures
-from atomlens.training import DataConfig, Interrupted, RunConfig, TrainingResult, train
+from atomlens.training import DataConfig, RunConfig, TrainingResult, train
 from atomlens.training.config import ReferencesConfig
 from atomlens.training.loop import CHECKPOINT, MODEL, cpu_threads, seconds_per_step
 
@@ -84,14 +84,17 @@ def run_study(
 
     Raises:
         InputError: the structure is not found, the folder holds something else, or tblite is missing.
-        Interrupted: the training was asked to stop; the same call goes on.
+        Interrupted: it was asked to stop (Ctrl-C); the same call goes on.
     """
     config = config or StudyConfig()
     named = resolve_structure(structure)
     named.atoms.info.setdefault("name", named.name)
     folder = _open_folder(Path(out), named, config, retrain=retrain)
-    with cpu_threads(config.training.threads):
-        return _run(named, folder, config)
+    try:
+        with cpu_threads(config.training.threads):
+            return _run(named, folder, config)
+    except (Interrupted, KeyboardInterrupt):
+        raise Interrupted(f"the same command goes on with what is in {folder}") from None
 
 
 def _run(named: NamedStructure, folder: Path, config: StudyConfig) -> dict[str, Any]:
@@ -125,16 +128,28 @@ def _run(named: NamedStructure, folder: Path, config: StudyConfig) -> dict[str, 
 
 
 def _open_folder(folder: Path, named: NamedStructure, config: StudyConfig, *, retrain: bool) -> Path:
-    """Make the study's folder, or take it up again if it is the same study's."""
+    """Make the study's folder, or take it up again if it is the same study's.
+
+    Raises:
+        InputError: it holds something else, or a study with other settings (or other reference data, where those are
+            to be used again).
+    """
     known = (folder / IDENTITY).is_file()
-    new_folder(folder, resuming=known)
+    check_folder(folder, resuming=known)
     settings = config.model_dump(mode="json", exclude=_INDIFFERENT)
     fingerprint = sha256(named.atoms.positions.tobytes() + named.atoms.numbers.tobytes()).hexdigest()
     identity = {"format": "atomlens-study", "structure": fingerprint, "settings": settings}
-    if known and not retrain and read_json(folder / IDENTITY) != identity:
+    before: dict[str, Any] = read_json(folder / IDENTITY) if known else identity
+    if before != identity and not retrain:
         raise InputError(
             "holds a study of another structure or with other settings; choose another folder, or use --retrain to "
             "train anew on its reference data",
+            file=str(folder),
+        )
+    if before["structure"] != fingerprint or before["settings"]["sampling"] != settings["sampling"]:
+        raise InputError(
+            "holds reference data of another structure or another sampling, which --retrain cannot use; choose another "
+            "folder",
             file=str(folder),
         )
     if retrain and (folder / "training").is_dir():
@@ -179,10 +194,7 @@ def _train(config: StudyConfig, data: Dataset, split: Split, folder: Path) -> Tr
     known = all(symbol(number) in free_atoms for number in data.elements)
     run = _run_config(config, free_atoms if known else {})
     place = folder / "training"
-    try:
-        return train(run, data, split, place, resume=(place / "run.yaml").is_file())
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}; the same command goes on from there") from None
+    return train(run, data, split, place, resume=(place / "run.yaml").is_file())
 
 
 def _facts(
@@ -275,7 +287,7 @@ def _explain(
     """Contributions over the test frames, drawn on the relaxed molecule, and the potential around that."""
     positions = np.asarray(data.metadata["relaxed"]["positions"])
     relaxed = replace(data[0], positions=positions)
-    contributions = atom_contributions(model, list(frames))
+    contributions = atom_contributions(model, list(frames), title="contributions")
     at_rest = atom_contributions(model, [relaxed])
     cut = cut_through(model, relaxed, config.probe, None, title="probe")
     drawn = explanation_figures(relaxed, at_rest.values, contributions, cut, folder)

@@ -54,7 +54,10 @@ def _errors(subject: Subject, atoms: ase.Atoms, test: Callable[..., bool], order
     yield found
     if found.kept:
         # Raises where it fails. The fast mode projects on random directions, so that larger structures take no minutes.
-        test(energy, inputs, eps=TORCH_STEP, atol=1e-5 * size + noise / TORCH_STEP, rtol=1e-3, fast_mode=True)
+        # On a GPU sums are not repeatable to the last bit, which torch's test otherwise takes for an error.
+        loose = 0.0 if batch.positions.device.type == "cpu" else noise / TORCH_STEP
+        atol = 1e-5 * size + noise / TORCH_STEP
+        test(energy, inputs, eps=TORCH_STEP, atol=atol, rtol=1e-3, nondet_tol=loose, fast_mode=True)
 
 
 def _slopes(energy: Function) -> Function:

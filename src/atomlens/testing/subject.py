@@ -68,11 +68,6 @@ class Subject:
         """The model as the user runs it, and in float64, where violations cannot hide in the rounding."""
         return (self.double,) if self.model.dtype == torch.float64 else (self.model, self.double)
 
-    @property
-    def has_energy(self) -> bool:
-        """Whether forces and stress exist."""
-        return "energy" in self.model.readouts
-
     @cached_property
     def bare(self) -> Model:
         """The float64 model without reference energies: the same derivatives, with less rounding in differences."""

@@ -28,7 +28,6 @@ class Progress:
     best_loss: float = float("inf")
     best_epoch: int = 0
     stale: int = 0  # epochs since the best one
-    finished: bool = False
 
 
 def save_checkpoint(

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class TrainingLog:
 
     def __init__(self, folder: Path, rows: int, *, tensorboard: bool) -> None:
         self._path = folder / "log.csv"
-        kept = read_log(self._path)[:rows] if rows else []
+        kept = read_log(self._path, rows) if rows else []
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -64,7 +65,8 @@ class TrainingLog:
             self._board.close()
 
 
-def read_log(path: Path) -> list[Row]:
-    """The rows of ``log.csv``; quantities that a run has no labels for are left out."""
+def read_log(path: Path, rows: int | None = None) -> list[Row]:
+    """The first ``rows`` rows of ``log.csv`` (None: all); quantities that a run has no labels for are left out."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        # Later rows are not looked at: a killed process may have left half a line.
+        return [{name: float(v) for name, v in row.items() if v} for row in islice(csv.DictReader(file), rows)]

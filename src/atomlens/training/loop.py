@@ -21,20 +21,21 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from atomlens.data.batch import Batch
 from atomlens.data.dataset import BatchSource, Dataset
-from atomlens.data.splits import Split
+from atomlens.data.splits import SUBSETS, Split
 from atomlens.data.system import AtomicSystem
 from atomlens.data.units import KCAL_PER_MOL
-from atomlens.errors import InputError
-from atomlens.evaluation import batches_by_pairs, training_means
-from atomlens.files import new_folder
+from atomlens.errors import InputError, Interrupted
+from atomlens.evaluation import batches_by_pairs, check_known, predict_source, training_means
+from atomlens.files import check_folder
 from atomlens.model import Model
 from atomlens.model_file import load_model, save_model
 from atomlens.progress import Reporter, track
 from atomlens.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
-from atomlens.training.config import RunConfig
+from atomlens.training.config import RunConfig, TrainingConfig
 from atomlens.training.log import Row, TrainingLog, read_log
 from atomlens.training.losses import energy_forces_loss, loss_weights
 from atomlens.training.offsets import references_and_scale
@@ -44,10 +45,6 @@ CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 _VALIDATION_PAIRS = 10_000  # per batch
 _EXAMPLES = 3  # structures in a model file's fingerprint
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop; its checkpoint is written and the run can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -99,25 +96,26 @@ def train(
         resume: go on from the checkpoint in ``folder``.
 
     Raises:
-        InputError: labels are missing, the folder holds something else, or training diverged.
+        InputError: a label is missing, a structure impossible, the folder holds something else, or training diverged.
         Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
     """
     folder = Path(folder)
     if resume and not (folder / "run.yaml").is_file():
         raise InputError("holds no run to resume; leave --resume out", file=str(folder))
-    new_folder(folder, resuming=resume)
-    _check_trainable(config, data)
-    settings = config.training
-    identity = _identity(config, split)
+    check_folder(folder, resuming=resume)
+    material = _prepare(config, data, split)
+    fabric = _fabric(config)
     if not resume:
-        config.write(folder / "run.yaml")
         split.save(folder / "split.json")
-    strategy = "ddp_spawn" if settings.devices > 1 else "auto"
-    fabric = Fabric(accelerator=settings.accelerator, devices=settings.devices, strategy=strategy)
-    fabric.launch(partial(_run, config=config, data=data, split=split, folder=folder, identity=identity))
+        config.write(folder / "run.yaml")  # last: a folder with it can be resumed
+    identity = _identity(config, data, split)
+    try:
+        fabric.launch(partial(_run, config=config.training, material=material, folder=folder, identity=identity))
+    except ProcessRaisedException as error:
+        raise InputError(f"a training process failed: {str(error).strip().splitlines()[-1]}") from None
     progress = read_progress(folder / CHECKPOINT, identity)
     return TrainingResult(
-        model=load_model(folder / MODEL),
+        model=load_model(folder / MODEL, fabric.device),
         history=read_log(folder / "log.csv"),
         best_epoch=progress.best_epoch,
         steps=progress.step,
@@ -125,35 +123,69 @@ def train(
     )
 
 
-def _identity(config: RunConfig, split: Split) -> str:
+@dataclass(frozen=True)
+class _Material:
+    """What is trained, checked before anything is written."""
+
+    model: Model
+    weights: dict[str, float]
+    train: BatchSource
+    validation: BatchSource
+
+
+def _prepare(config: RunConfig, data: Dataset, split: Split) -> _Material:
+    """Check data, split and settings, and build the model and its batches.
+
+    Raises:
+        InputError: see `train`.
+    """
+    split.check(data)
+    weights = loss_weights(config.training.loss, list(data.labels))
+    names = sorted({"energy", *weights})
+    subsets = {name: data.subset(getattr(split, name)) for name in SUBSETS}
+    for name in names:
+        subsets["train"].require(name)
+        subsets["validation"].require(name)
+    model = build_model(config, subsets["train"])
+    if "forces" in weights and not model.representation.continuous_forces:
+        raise InputError(
+            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces"
+        )
+    for subset in subsets.values():
+        check_known(model, subset)
+    # Test structures are only looked at, so that a bad one is found now and not after the training.
+    sources = {
+        name: BatchSource(subset, model.cutoff, [] if name == "test" else names, title=f"neighbours, {name}")
+        for name, subset in subsets.items()
+        if len(subset)
+    }
+    model.provenance = _provenance(config, data, split, subsets["train"], names)
+    model.examples = tuple(subsets["train"][index] for index in range(min(_EXAMPLES, len(subsets["train"]))))
+    return _Material(model, weights, sources["train"], sources["validation"])
+
+
+def _fabric(config: RunConfig) -> Fabric:
+    settings = config.training
+    strategy = "ddp_spawn" if settings.devices > 1 else "auto"
+    try:
+        return Fabric(accelerator=settings.accelerator, devices=settings.devices, strategy=strategy)
+    except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is one of these
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"training.accelerator '{settings.accelerator}' cannot be used here: {reason}") from None
+
+
+def _identity(config: RunConfig, data: Dataset, split: Split) -> str:
     """A hash of everything that decides the weights; a checkpoint is only taken up under the same one."""
     decisive = config.model_dump(mode="json", exclude={"data": True, "split": True})
     for name in ("checkpoint_seconds", "tensorboard", "threads", "max_minutes"):
         del decisive["training"][name]
-    return sha256(f"{decisive} {split.hash}".encode()).hexdigest()
+    return sha256(f"{decisive} {split.hash} {data.hash}".encode()).hexdigest()
 
 
-def _check_trainable(config: RunConfig, data: Dataset) -> dict[str, float]:
-    """The loss weights, once data and model are known to allow the training.
-
-    Raises:
-        InputError: a label is missing, or the model's forces would jump at the cutoff.
-    """
-    weights = loss_weights(config.training.loss, list(data.labels))
-    for name in {"energy", *weights}:
-        data.require(name)
-    representation: Any = config.model.representation
-    if "forces" in weights and getattr(representation, "aggregation", "sum") == "mean":
-        raise InputError(
-            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces"
-        )
-    return weights
-
-
-def _run(fabric: Fabric, config: RunConfig, data: Dataset, split: Split, folder: Path, identity: str) -> None:
+def _run(fabric: Fabric, config: TrainingConfig, material: _Material, folder: Path, identity: str) -> None:
     """What every process of a training does."""
-    with cpu_threads(config.training.threads):
-        _Trainer(fabric, config, data, split, folder, identity).run()
+    with cpu_threads(config.threads):
+        _Trainer(fabric, config, material, folder, identity).run()
 
 
 @contextmanager
@@ -171,7 +203,7 @@ def build_model(config: RunConfig, data: Dataset) -> Model:
     """A fresh model: weights drawn from the seed, references and scale fitted to the training structures ``data``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        model = Model(config.model, data.elements)
+        model = Model(config.model, data.elements, np.unique(data.charge).tolist())
     model.set_precision(getattr(torch, config.training.precision))
     free_atoms = config.references.in_ev() if config.references else None
     references, scale = references_and_scale(data, free_atoms)
@@ -203,21 +235,14 @@ def seconds_per_step(config: RunConfig, systems: Sequence[AtomicSystem], repeats
 
 class _Trainer:
     def __init__(
-        self, fabric: Fabric, config: RunConfig, data: Dataset, split: Split, folder: Path, identity: str
+        self, fabric: Fabric, config: TrainingConfig, material: _Material, folder: Path, identity: str
     ) -> None:
-        self.fabric, self.config, self.folder, self.identity = fabric, config.training, folder, identity
-        self.weights = _check_trainable(config, data)
-        training_set, validation_set = data.subset(split.train), data.subset(split.validation)
-        self.model = build_model(config, training_set)
-        self.model.check_elements(validation_set.numbers, validation_set.offsets)
-        names = sorted({"energy", *self.weights})
-        self.train_source = BatchSource(training_set, self.model.cutoff, names)
-        self.validation_source = BatchSource(validation_set, self.model.cutoff, names)
-        self.model.provenance = _provenance(config, data, split, training_set, names)
-        self.model.examples = tuple(training_set[index] for index in range(min(_EXAMPLES, len(training_set))))
-        self.model.to(fabric.device)
+        self.fabric, self.config, self.folder, self.identity = fabric, config, folder, identity
+        # A copy of its own: torch hands a model's weights to other processes as shared memory.
+        self.model, self.weights = copy.deepcopy(material.model).to(fabric.device), material.weights
+        self.train_source, self.validation_source = material.train, material.validation
         self.averaged, self.best = copy.deepcopy(self.model), copy.deepcopy(self.model)
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.config.learning_rate, fused=True)
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
         self.loss_module, self.optimizer = fabric.setup(_LossModule(self.model, self.weights), optimizer)
         self.progress = Progress()
         if (folder / CHECKPOINT).is_file():
@@ -239,31 +264,32 @@ class _Trainer:
                     log.append(row)
                 if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
                     self._save()
-        self.progress.finished = True
         self._save()
         if log is not None:
             log.close()
 
     def _finished(self) -> bool:
-        spent = self.config.max_minutes is not None and self._seconds() >= 60.0 * self.config.max_minutes
         stale = self.config.patience is not None and self.progress.stale >= self.config.patience
-        done = self.progress.finished or self.progress.epoch >= self.config.epochs or stale or spent
-        return bool(self.fabric.broadcast(done))
+        return self.progress.epoch >= self.config.epochs or stale or self._share_done() >= 1.0
 
     def _epoch(self, bar: Reporter, batches: int, stopping: Callable[[], bool]) -> None:
         progress, settings = self.progress, self.config
         order = np.random.default_rng([settings.seed, progress.epoch]).permutation(len(self.train_source))
-        while progress.batch < batches:
+        while progress.batch < batches and self._share_done() < 1.0:
             start = progress.batch * settings.batch_size
             progress.loss_sum += self._step(order[start : start + settings.batch_size])
             progress.batch += 1
             progress.step += 1
             bar.advance()
-            if self.fabric.broadcast(stopping()):
+            if self._agreed(stopping()):
                 self._save()
-                raise Interrupted(f"stopped at step {progress.step}; the checkpoint in {self.folder} is complete")
+                raise Interrupted(f"stopped at step {progress.step}; resume with --resume --out {self.folder}")
             if time.monotonic() - self._saved >= settings.checkpoint_seconds:
                 self._save()
+
+    def _agreed(self, value: bool) -> bool:
+        """The first process's answer, so that all processes do the same."""
+        return bool(self.fabric.broadcast(value)) if self.fabric.world_size > 1 else value
 
     def _step(self, rows: np.ndarray) -> float:
         rank, world = self.fabric.global_rank, self.fabric.world_size
@@ -281,7 +307,7 @@ class _Trainer:
             )
         self.optimizer.step()
         self._average()
-        return float(loss.detach())
+        return float(self.fabric.all_reduce(loss.detach(), reduce_op="mean"))  # type: ignore[arg-type]
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -296,7 +322,8 @@ class _Trainer:
         loss = found["validation_loss"]
         if not np.isfinite(loss):
             raise InputError(
-                f"training diverged in epoch {progress.epoch + 1}; lower training.learning_rate and start anew"
+                f"training diverged in epoch {progress.epoch + 1}; lower training.learning_rate and start anew "
+                f"({MODEL} holds the best model until the last checkpoint)"
             )
         row = {
             "epoch": float(progress.epoch + 1),
@@ -340,12 +367,26 @@ class _Trainer:
         self.progress.seconds = self._seconds()
         if self.fabric.is_global_zero:
             if self.progress.best_epoch:
-                self.best.provenance = {**self.model.provenance, "best_epoch": self.progress.best_epoch}
-                save_model(self.best, self.folder / MODEL)
+                self._save_best()
             save_checkpoint(
                 self.folder / CHECKPOINT, self.progress, self._modules(), self.optimizer.optimizer, self.identity
             )
         self._saved = time.monotonic()
+
+    def _save_best(self) -> None:
+        kept = copy.deepcopy(self.best)
+        kept.provenance = {**self.model.provenance, "best_epoch": self.progress.best_epoch}
+        if "energy" not in self.weights:
+            self._fit_constant(kept)
+        save_model(kept, self.folder / MODEL)
+
+    def _fit_constant(self, model: Model) -> None:
+        """Forces leave the energy's constant open (ρ = 0, thesis 5.2.3): give every atom the share that fits best."""
+        data = self.train_source.data
+        found = predict_source(model, self.train_source, np.arange(len(data)), forces=False)["energy"]
+        sizes = data.n_atoms.astype(np.float64)
+        shift = float(sizes @ (data.labels["energy"] - found) / (sizes @ sizes))
+        model.energy_readout.references[list(model.elements)] += shift
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "averaged": self.averaged, "best": self.best}
@@ -361,9 +402,13 @@ class _Trainer:
         return time.monotonic() - self._started
 
     def _share_done(self) -> float:
+        """How much of the training is done, by steps or by time, whichever is farther."""
         done = self.progress.step / (self.config.epochs * self._batches_per_epoch())
-        limit = self.config.max_minutes
-        return done if limit is None else max(done, self._seconds() / (60.0 * limit))
+        if self.config.max_minutes is None:
+            return done
+        spent = self._seconds() / (60.0 * self.config.max_minutes)
+        # Clocks of processes differ, and their learning rates must not.
+        return max(done, float(self.fabric.broadcast(spent)) if self.fabric.world_size > 1 else spent)
 
 
 def _describe(row: Row) -> str:
@@ -376,9 +421,10 @@ def _describe(row: Row) -> str:
 def _provenance(
     config: RunConfig, data: Dataset, split: Split, training_set: Dataset, names: list[str]
 ) -> dict[str, Any]:
-    facts = {key: value for key, value in data.metadata.items() if isinstance(value, str | int | float | bool)}
+    facts = {key: value for key, value in data.metadata.items() if isinstance(value, str | int | float)}
+    facts = {key: value for key, value in facts.items() if not isinstance(value, float) or np.isfinite(value)}
     return {
-        "data": {"file": Path(config.data.path).name, "hash": data.hash, "structures": len(data), **facts},
+        "data": {**facts, "file": Path(config.data.path).name, "hash": data.hash, "structures": len(data)},
         "split": {
             "hash": split.hash,
             "method": split.method,

@@ -1,0 +1,110 @@
+"""A run file from data to test, and predictions from file to file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atomlens.data.dataset import Dataset
+from atomlens.data.readers import parse_label, read_dataset, read_structures
+from atomlens.data.splits import Split, random_split
+from atomlens.data.writers import check_suffix, write_predictions
+from atomlens.errors import InputError
+from atomlens.evaluation import evaluate, predict_structures
+from atomlens.files import check_folder, write_json
+from atomlens.model import Arrays, Model
+from atomlens.progress import say
+from atomlens.training import RunConfig, train
+from atomlens.training.loop import MODEL
+
+
+def read_labelled(path: str | Path, labels: Mapping[str, str] | None, position_unit: str | None = None) -> Dataset:
+    """Read a data set with labels given as in a run file, ``{quantity: "KEY:UNIT"}``.
+
+    Raises:
+        InputError: see `atomlens.data.readers.read_dataset`.
+    """
+    sources = None if labels is None else dict(parse_label(f"{name}={source}") for name, source in labels.items())
+    return read_dataset(path, sources, position_unit)
+
+
+def run_training(config: RunConfig, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
+    """Read data, split, train, and test on what was left out; what ``atomlens train`` does.
+
+    Args:
+        config: the run.
+        out: a new or empty folder, or that of the run to resume.
+        resume: go on with the run in ``out``.
+
+    Returns:
+        What is in ``test.json``: the model's file, best epoch, steps, seconds, and under ``test`` errors by quantity.
+
+    Raises:
+        InputError: see `read_labelled`, `random_split` and `atomlens.train`.
+        Interrupted: it was asked to stop; its checkpoint is written.
+    """
+    folder = check_folder(out, resuming=resume)  # before long reading
+    data = read_labelled(config.data.path, config.data.labels, config.data.position_unit)
+    split = _split(config, data, folder, resume=resume)
+    say(
+        f"{len(data)} structures; {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test; "
+        f"split {split.hash[:12]}"
+    )
+    result = train(config, data, split, folder, resume=resume)
+    report: dict[str, Any] = {
+        "model": str(folder / MODEL),
+        "best_epoch": result.best_epoch,
+        "steps": result.steps,
+        "seconds": result.seconds,
+    }
+    if len(split.test):
+        evaluation = evaluate(result.model, data.subset(split.test), title="test")
+        report["test"] = {name: found.to_dict() for name, found in evaluation.errors.items()}
+    write_json(folder / "test.json", report)
+    return report
+
+
+def _split(config: RunConfig, data: Dataset, folder: Path, *, resume: bool) -> Split:
+    shares = config.split
+    if resume:
+        return Split.load(folder / "split.json", data)
+    if shares.file is not None:
+        return Split.load(shares.file, data)
+    try:
+        return random_split(data, shares.train, shares.validation, shares.test, shares.seed)
+    except InputError as error:
+        raise error.at(file=config.data.path) from None
+
+
+def predict_file(
+    model: Model,
+    structures: str | Path,
+    out: str | Path,
+    *,
+    forces: bool = True,
+    position_unit: str | None = None,
+) -> list[Arrays]:
+    """Predict the structures of a file into another one; what ``atomlens predict`` does.
+
+    Args:
+        model: any model.
+        structures: a file that ASE reads, a numpy archive or a store.
+        out: ``.xyz``, ``.extxyz``, ``.npz`` or ``.json``.
+        forces: also forces, and stress of crystals.
+        position_unit: of the structures where it is not Å.
+
+    Returns:
+        The predictions, as `Model.predict` gives them.
+
+    Raises:
+        InputError: a file cannot be read or written so, or a structure is refused.
+    """
+    check_suffix(out)
+    systems = read_structures(structures, position_unit)
+    try:
+        found = predict_structures(model, systems, forces=forces, stress=None if forces else False, title="predict")
+    except InputError as error:
+        raise error.at(file=str(structures)) from None
+    write_predictions(out, systems, found)
+    return found
