@@ -112,7 +112,11 @@ def train(
     try:
         fabric.launch(partial(_run, config=config.training, material=material, folder=folder, identity=identity))
     except ProcessRaisedException as error:
-        raise InputError(f"a training process failed: {str(error).strip().splitlines()[-1]}") from None
+        # The first process's bad input comes as the text of its trace; anything else is a fault to be seen whole.
+        kind, _, problem = str(error).strip().splitlines()[-1].partition(": ")
+        if not kind.endswith(InputError.__name__):
+            raise
+        raise InputError(problem) from None
     progress = read_progress(folder / CHECKPOINT, identity)
     return TrainingResult(
         model=load_model(folder / MODEL, fabric.device),
