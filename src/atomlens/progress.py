@@ -49,6 +49,12 @@ class Reporter:
         elif self._description and time.monotonic() - self._printed > PLAIN_INTERVAL_S:
             self._print_line()
 
+    def expect(self, total: int) -> None:
+        """Change the amount of work, where it only shows on the way."""
+        self._total = total
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=total)
+
     def note(self, text: str) -> None:
         """Show a short text, such as the current error, at the end of the line."""
         self._note = text

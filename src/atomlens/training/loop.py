@@ -344,6 +344,8 @@ class _Trainer:
         progress.stale = 0 if better else progress.stale + 1
         progress.epoch, progress.batch, progress.loss_sum, progress.rows = progress.epoch + 1, 0, 0.0, progress.rows + 1
         bar.note(_describe(row))
+        if self.config.max_minutes is not None:
+            bar.expect(max(progress.step, round(progress.step / self._share_done())))
         return row
 
     def _validate(self) -> Row:
