@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,7 +51,9 @@ def template(config: type[BaseModel], values: BaseModel | None = None, indent: i
             lines += [f"{pad}{name}:", *(entry.replace(f"{pad}    ", f"{pad}  - ", 1) for entry in entries)]
         else:
             shown = "..." if field.is_required() else json.dumps(value)
-            comment = f"  # {field.description}" if field.description else ""
+            choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            said = f"{' | '.join(map(str, choices))}: " if len(choices) > 1 else ""
+            comment = f"  # {said}{field.description}" if field.description else ""
             lines.append(f"{pad}{name}: {shown}{comment}")
     return "\n".join(lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,11 @@ STRUCTURES_PER_CALL = 1000
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of one quantity over all its components, in the internal unit, and those of the mean predictor."""
+    """Errors of one quantity over all its components, in the internal unit, and those of predictors without a network.
+
+    The mean predictor always answers with the training mean. Energies are also judged against the model's references
+    alone, Σ E_ref[Z]: what counting atoms gives.
+    """
 
     unit: str
     count: int  # structures
@@ -29,6 +33,7 @@ class Errors:
     rmse: float
     mean_predictor_mae: float
     mean_predictor_rmse: float
+    atom_count_mae: float | None = None  # of energies
 
     @property
     def gain(self) -> float:
@@ -153,6 +158,8 @@ def evaluate(model: Model, data: Dataset, *, title: str = "evaluate") -> Evaluat
         name: errors_of(name, predicted[name], labelled[name], means[name], _known_structures(data, name))
         for name in names
     }
+    if "energy" in errors:
+        errors["energy"] = replace(errors["energy"], atom_count_mae=_atom_count_mae(model, data))
     return Evaluation(errors, {name: predicted[name] for name in names}, labelled)
 
 
@@ -168,6 +175,13 @@ def check_known(model: Model, data: Dataset) -> None:
     except InputError as error:
         place = error.structure or 0
         raise data.located(InputError(error.problem, atom=error.atom), place) from None
+
+
+def _atom_count_mae(model: Model, data: Dataset) -> float:
+    """MAE of the references alone, in eV."""
+    terms = model.energy_readout.references.cpu().numpy()[data.numbers]
+    off = np.add.reduceat(terms, data.offsets[:-1]) - data.labels["energy"]
+    return float(np.abs(off[np.isfinite(off)]).mean())
 
 
 def _known_structures(data: Dataset, name: str) -> int:

@@ -68,7 +68,9 @@ def check_folder(path: str | Path, *, resuming: bool = False) -> Path:
         raise InputError("is a file, not a folder; choose another output folder", file=str(folder))
     # Names with a leading dot are what a killed process left of a file that it was still writing.
     if not resuming and folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        raise InputError("is not empty; choose another output folder, or resume the run in it", file=str(folder))
+        raise InputError(
+            "is not empty; choose another output folder (a run in it goes on with --resume)", file=str(folder)
+        )
     return folder
 
 

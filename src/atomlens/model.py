@@ -183,6 +183,8 @@ class Model(nn.Module):
     def _checked(self, structure: Structure, place: int) -> AtomicSystem:
         try:
             system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
+            if not isinstance(system, AtomicSystem):
+                raise InputError(f"is a {type(structure).__name__}; give ase.Atoms or AtomicSystem")
         except InputError as error:
             raise error.at(structure=place) from None
         self.check_elements(system.numbers, np.array([0, len(system.numbers)]), first=place)

@@ -185,6 +185,41 @@ class TestModelFiles:
         assert f"--device {device} cannot be used here" in result.error
 
 
+class TestFiles:
+    def test_predictions_never_overwrite_their_input(self, run, model_path, tmp_path):
+        path = xyz(tmp_path / "mine.xyz", molecule("H2O"))
+        before = path.read_bytes()
+        result = run("predict", model_path, path, "--out", path)
+        assert result.code == 2
+        assert "is the input as well" in result.error
+        assert path.read_bytes() == before
+
+    def test_subset_without_a_split(self, run, model_path, structures):
+        result = run("evaluate", model_path, structures, "--subset", "train")
+        assert result.code == 2
+        assert "--subset needs --split" in result.error
+
+    @pytest.mark.parametrize("command", ["predict", "explain", "train"])
+    def test_outputs_that_cannot_be_made(self, run, model_path, archive, structures, tmp_path, command):
+        (tmp_path / "file").write_text("in the way")
+        out = tmp_path / "file" / "out.xyz"
+        words = {
+            "predict": [model_path, structures],
+            "explain": [model_path, structures],
+            "train": ["--data", archive, *LABELS, "--train", 40, "--validation", 10, "--epochs", 1],
+        }[command]
+        result = run(command, *words, "--out", out)
+        assert result.code == 2
+        assert "file" in result.error
+
+    def test_an_atom_far_away_makes_no_endless_grid(self, run, model_path, tmp_path):
+        far = molecule("H2O")
+        far.positions[2] += [1e6, 0, 0]
+        result = run("explain", model_path, xyz(tmp_path / "far.xyz", far), "--out", tmp_path / "out")
+        assert result.code == 2
+        assert "over a million points" in result.error
+
+
 class TestFolders:
     @pytest.mark.parametrize("command", ["train", "explain", "study"])
     def test_output_folder_that_is_not_empty(self, run, archive, model_path, structures, tmp_path, command):

@@ -133,6 +133,7 @@ class TestEvaluate:
         assert "on 60 structures of" in result.out
         assert "forces, kcal/mol/Å" in result.out
         assert "forces, eV/Å" in result.out
+        assert "atom counts" in result.out
 
 
 class TestPredict:
@@ -151,6 +152,12 @@ class TestPredict:
         result = run("evaluate", model_path, tmp_path / "out.xyz", "--json")
         assert result.code == 0, result.err
         assert json.loads(result.out)["errors"]["forces"]["mae"] < 1e-5
+
+    def test_compositions_that_training_never_had_are_noted(self, run, trained, tmp_path):
+        write(tmp_path / "peroxide.xyz", [molecule("H2O2"), molecule("H2O")])
+        result = run("predict", trained[0], tmp_path / "peroxide.xyz", "--out", tmp_path / "o.xyz")
+        assert result.code == 0, result.err
+        assert "note: H2O2 did not occur in training, which knew H2O" in result.err
 
     def test_energies_alone(self, run, model_path, structures, tmp_path):
         assert run("predict", model_path, structures, "--out", tmp_path / "o.npz", "--no-forces").code == 0

@@ -221,3 +221,31 @@ def test_just_above_the_limit_is_no_clash():
 def test_periodic_without_cutoff_is_refused(pbc):
     with pytest.raises(InputError, match="is periodic, but the model has no cutoff"):
         neighbour_list(make(1, pbc=pbc), None)
+
+
+def test_fragments_far_apart_need_neither_memory_nor_time():
+    near = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.2, 0.0]])
+    positions = np.concatenate([near, near + np.array([3e7, 0.0, 0.0]), near - np.array([0.0, 2e7, 1e7])])
+    system = AtomicSystem(np.full(9, 6), positions, np.zeros((3, 3)), np.zeros(3, dtype=bool))
+    centre, neighbour, shift = neighbour_list(system, 5.0)
+    assert len(centre) == 18
+    assert (centre // 3 == neighbour // 3).all()
+    assert (np.diff(centre) >= 0).all()
+    assert not shift.any()
+
+
+def test_spread_out_and_dense_structures_are_listed_alike(monkeypatch):
+    positions = np.random.default_rng(0).uniform(0, 12, (60, 3))
+    system = AtomicSystem(np.full(60, 6), positions, np.zeros((3, 3)), np.zeros(3, dtype=bool))
+    monkeypatch.setattr("atomlens.data.neighbours.MIN_DISTANCE", 0.0)
+    dense = {tuple(pair) for pair in zip(*neighbour_list(system, 4.0)[:2], strict=True)}
+    monkeypatch.setattr("atomlens.data.neighbours.MOST_BOXES", 0.0)
+    assert {tuple(pair) for pair in zip(*neighbour_list(system, 4.0)[:2], strict=True)} == dense
+
+
+def test_a_slab_with_an_atom_far_off_is_refused():
+    system = AtomicSystem(
+        np.array([6, 6]), np.array([[0, 0, 0], [0, 0, 1e8]]), np.diag([3.0, 3.0, 0.0]), np.array([True, True, False])
+    )
+    with pytest.raises(InputError, match="lie 1e\\+08 Å apart"):
+        neighbour_list(system, 5.0)

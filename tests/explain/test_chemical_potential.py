@@ -127,7 +127,11 @@ class TestPlane:
 
 
 @pytest.mark.parametrize(
-    ("probe", "words"), [("N", "N is an element that the model never saw"), ("Hy", "no chemical symbol")]
+    ("probe", "words"),
+    [
+        ("N", "N is an element that the model never saw"),
+        ("Hy", "Hy is an element that the model never saw; choose one of H, C, O"),
+    ],
 )
 def test_unknown_probe(model, probe, words):
     with pytest.raises(InputError, match=words):

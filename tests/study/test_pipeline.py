@@ -103,7 +103,7 @@ def test_a_second_call_reuses_everything(study):
 def test_other_settings_need_another_folder_or_retraining(study):
     folder, summary = study
     other = small(training={**SMALL["training"], "epochs": 3})
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(InputError, match=r"another training\.epochs \(40 there, 3 now\)"):
         run_study("water", folder, other)
     retrained = run_study("water", folder, other, retrain=True)
     assert retrained["reference"]["data_hash"] == summary["reference"]["data_hash"]
@@ -116,6 +116,30 @@ def test_retraining_never_touches_the_study_of_another_molecule(study):
     with pytest.raises(InputError, match="reference data of another structure"):
         run_study("H2", folder, small(), retrain=True)
     assert (folder / "training" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("molecule", "changes", "words"),
+    [
+        ("H", {}, "single atom"),
+        ("water", {"probe": "C"}, "--probe C is not in the molecule; choose one of H, O"),
+        ("water", {"validation": 60}, "raise --frames"),
+        ("water", {"test_walkers": 4}, "raise --frames"),
+    ],
+)
+def test_what_cannot_succeed_is_refused_at_once(molecule, changes, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        run_study(molecule, tmp_path / "out", small(**changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_probe_needs_no_new_training(study):
+    folder, _ = study
+    config = StudyConfig.with_defaults(json.loads((folder / "study.json").read_text())["settings"])
+    before = (folder / "training" / "log.csv").read_bytes()
+    summary = run_study("water", folder, config.model_copy(update={"probe": "O", "drift_duration": 20.0}))
+    assert summary["explanations"]["local_chemical_potential"]["probe"] == "O"
+    assert (folder / "training" / "log.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("molecule", ["H2", "smiles:[OH-]", "CO2"])

@@ -24,6 +24,11 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)  # the reader of a pipe had enough
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: cannot be used ({error.strerror}); choose another place", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
 
 
 __all__ = ["main"]

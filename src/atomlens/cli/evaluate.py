@@ -27,7 +27,7 @@ def evaluate(
     label: Labels = None,
     position_unit: PositionUnit = None,
     split: Annotated[Path | None, typer.Option(help="A split.json; only its --subset is tested.")] = None,
-    subset: Annotated[str, typer.Option(help="Of the split: train, validation or test.")] = "test",
+    subset: Annotated[str | None, typer.Option(help="Of the split: train, validation or test (test).")] = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -36,12 +36,16 @@ def evaluate(
     from atomlens.evaluation import evaluate as run
     from atomlens.study.run import read_labelled
 
+    if subset is not None and split is None:
+        raise InputError("--subset needs --split, the split.json that says what belongs to it")
+    subset = subset or "test"
     if subset not in SUBSETS:
         raise InputError(f"there is no subset '{subset}'; choose one of {', '.join(SUBSETS)}")
     loaded = load(model, device)
+    data = data.expanduser()
     structures = read_labelled(data, split_labels(label), position_unit)
     if split is not None:
-        structures = structures.subset(getattr(Split.load(split, structures), subset))
+        structures = structures.subset(getattr(Split.load(split.expanduser(), structures), subset))
     try:
         found = run(loaded, structures)
     except InputError as error:

@@ -37,6 +37,7 @@ def explain(
 
     atoms = None if plane is None else _three_atoms(plane)
     loaded = load(model, device)
+    structures, out = structures.expanduser(), out.expanduser()
     systems = read_structures(structures, position_unit)
     try:
         facts = explain_structures(loaded, systems, out, probe=probe, plane_atoms=atoms, chosen=structure)

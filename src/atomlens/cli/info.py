@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from atomlens.cli.options import Json, ModelPath, print_json
+from atomlens.cli.options import Json, ModelPath, model_file, print_json
 
 
 def info(model: ModelPath, as_json: Json = False) -> None:
@@ -12,6 +12,7 @@ def info(model: ModelPath, as_json: Json = False) -> None:
     from atomlens.data.system import symbol
     from atomlens.model_file import load_model, read_header
 
+    model = model_file(model)
     header = read_header(model)
     loaded = load_model(model)
     facts = {
@@ -19,7 +20,10 @@ def info(model: ModelPath, as_json: Json = False) -> None:
         "parameters": sum(parameter.numel() for parameter in loaded.parameters()),
         "elements": [symbol(number) for number in loaded.elements],
         "fingerprint": "energies and forces are those of the time of saving",
-        **{key: header[key] for key in ("format_version", "precision", "units", "config", "provenance", "digest")},
+        **{
+            key: header[key]
+            for key in ("charges", "format_version", "precision", "units", "config", "provenance", "digest")
+        },
     }
     if as_json:
         print_json(facts)

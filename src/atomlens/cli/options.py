@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atomlens.evaluation import Errors
     from atomlens.model import Model
 
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model.safetensors, or the folder of a run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, for programs.")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
 Labels = Annotated[
@@ -85,9 +85,14 @@ def load(path: Path, device: str) -> Model:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(", ")[0][:120]
         raise InputError(f"--device {device} cannot be used here ({reason}); try --device cpu") from None
-    return load_model(path, device)
+    return load_model(model_file(path), device)
+
+
+def model_file(path: Path) -> Path:
+    """The model file itself, also where its folder was given."""
+    return path.expanduser() / "model.safetensors" if path.expanduser().is_dir() else path.expanduser()
 
 
 def print_json(values: Any) -> None:
@@ -96,22 +101,23 @@ def print_json(values: Any) -> None:
 
 
 def print_errors(errors: Mapping[str, Errors], title: str) -> None:
-    """Print a table of errors in kcal/mol and eV beside the mean predictor's."""
+    """Print a table of errors in kcal/mol and eV beside the MAE of predictors that learned nothing."""
     from rich.console import Console
     from rich.table import Table
 
     from atomlens.data.units import KCAL_PER_MOL
 
+    counts = any(found.atom_count_mae is not None for found in errors.values())
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
-    for name in ("MAE", "RMSE", "mean predictor's MAE", "times better"):
+    for name in ("MAE", "RMSE", "mean predictor", *(["atom counts"] if counts else []), "× mean"):
         table.add_column(name, justify="right")
     for name, found in errors.items():
         for unit, factor in (("kcal/mol", 1 / KCAL_PER_MOL), ("eV", 1.0)):
-            shown = (factor * value for value in (found.mae, found.rmse, found.mean_predictor_mae))
+            baselines = [found.mean_predictor_mae, found.atom_count_mae] if counts else [found.mean_predictor_mae]
+            shown = ["" if value is None else f"{factor * value:.4g}" for value in (found.mae, found.rmse, *baselines)]
             gain = f"{found.gain:.1f}" if unit == "kcal/mol" else ""
-            label = f"{name}, {unit}{'/Å' if name == 'forces' else ''}"
-            table.add_row(label, *(f"{value:.4g}" for value in shown), gain)
+            table.add_row(f"{name}, {unit}{'/Å' if name == 'forces' else ''}", *shown, gain)
     console = Console(highlight=False, soft_wrap=True)
     console.print(title)
     console.print(table)

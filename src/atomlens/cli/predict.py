@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from atomlens.cli.options import Device, Json, ModelPath, PositionUnit, load, print_json
+from atomlens.errors import InputError
 
 
 def predict(
@@ -25,7 +26,10 @@ def predict(
     from atomlens.data.writers import check_suffix
     from atomlens.study.run import predict_file
 
+    structures, out = structures.expanduser(), out.expanduser()
     check_suffix(out)  # before the model is loaded
+    if out.resolve() == structures.resolve():
+        raise InputError("is the input as well; choose another file for the predictions", file=str(out))
     found = predict_file(load(model, device), structures, out, forces=forces, position_unit=position_unit)
     if as_json:
         energies = [float(entry["energy"]) for entry in found if "energy" in entry]

@@ -14,15 +14,20 @@ from atomlens.config import set_by_path, template
 def study(
     structure: Annotated[
         str | None,
-        typer.Argument(metavar="STRUCTURE", help="A molecule: name (ethanol, C6H6), file (.xyz, ...) or SMILES (CCO)."),
+        typer.Argument(
+            metavar="STRUCTURE",
+            help="A molecule: name (ethanol, C6H6), file (.xyz, ...) or SMILES (CCO; smiles:CO).",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; the same command again goes on where it stopped.")
     ] = None,
     frames: Annotated[int | None, typer.Option(help="Frames per trajectory (130), of which there are ten.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of the sampling, in K (500).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training frames.")] = None,
-    probe: Annotated[str | None, typer.Option(help="Element of the probe atom (H).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training frames (200).")] = None,
+    probe: Annotated[
+        str | None, typer.Option(help="Element of the probe atom (H, or the lightest of the molecule).")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling, split and training (0).")] = None,
     settings: Settings = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train anew on the reference data in --out.")] = False,
@@ -57,6 +62,6 @@ def study(
     apply_settings(values, settings)
     from atomlens.study.pipeline import run_study
 
-    summary = run_study(structure, out, StudyConfig.with_defaults(values), retrain=retrain)
+    summary = run_study(structure, out.expanduser(), StudyConfig.with_defaults(values), retrain=retrain)
     if as_json:
         print_json(summary)

@@ -73,19 +73,20 @@ def train(
         return
     if out is None:
         raise InputError("--out is missing; name a folder for the model")
+    out = out.expanduser()
     if resume and run is None:
         run = out / "run.yaml"
         if not run.is_file():
             raise InputError("holds no run to resume; leave --resume out", file=str(out))
     values: dict[str, Any] = read_yaml(run) if run else {}
     flags = {
-        "data.path": data,
+        "data.path": None if data is None else str(Path(data).expanduser()),
         "data.labels": split_labels(label),
         "data.position_unit": position_unit,
         "split.train": train_size,
         "split.validation": validation,
         "split.test": test,
-        "split.file": None if split is None else str(split),
+        "split.file": None if split is None else str(split.expanduser()),
         "split.seed": seed,
         "training.seed": seed,
         "training.epochs": epochs,

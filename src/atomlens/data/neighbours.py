@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import vesin
 from ase.geometry import complete_cell
+from scipy.spatial import cKDTree
 
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 
+MOST_BOXES = 1e4  # of a cell list in one direction; vesin breaks down with a hundred thousand
 MIN_DISTANCE = 0.2  # Å; nothing that is an atom comes so close to another
 
 NeighbourList = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -50,6 +52,11 @@ def _pairs_within(system: AtomicSystem, cutoff: float) -> tuple[np.ndarray, ...]
     periodic = bool(system.pbc.any())
     if len(system.numbers) == 1 and not periodic:
         return np.empty(0), np.empty(0), np.empty((0, 3)), np.empty(0)
+    extent = np.ptp(system.positions, axis=0)[~system.pbc].max(initial=0.0)
+    if extent > MOST_BOXES * cutoff:
+        if periodic:
+            raise InputError(f"atoms lie {extent:.3g} Å apart; repair or remove the structure")
+        return _sparse_pairs(system.positions, cutoff)
     finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     found: tuple[np.ndarray, ...] = finder.compute(
         points=system.positions,
@@ -58,6 +65,16 @@ def _pairs_within(system: AtomicSystem, cutoff: float) -> tuple[np.ndarray, ...]
         quantities="ijSd",
     )
     return found
+
+
+def _sparse_pairs(positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, ...]:
+    """Pairs of a structure so spread out that a cell list would be all empty boxes."""
+    once = cKDTree(positions).query_pairs(cutoff, output_type="ndarray")
+    both = np.concatenate([once, once[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    distance = np.linalg.norm(positions[both[:, 1]] - positions[both[:, 0]], axis=1)
+    both, distance = both[distance < cutoff], distance[distance < cutoff]
+    return both[:, 0], both[:, 1], np.zeros((len(both), 3)), distance
 
 
 def _refuse_clash(system: AtomicSystem, first: int, second: int, distance: float) -> None:

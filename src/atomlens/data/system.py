@@ -58,7 +58,7 @@ class AtomicSystem:
     @property
     def formula(self) -> str:
         """Chemical formula in Hill order."""
-        return str(self.to_ase().get_chemical_formula(mode="hill"))
+        return formula(self.numbers)
 
 
 def total_charge(value: Any) -> float:
@@ -74,6 +74,11 @@ def total_charge(value: Any) -> float:
     if not math.isfinite(charge):
         raise InputError(f"the charge {value!r} is not a finite number; correct it")
     return charge
+
+
+def formula(numbers: np.ndarray) -> str:
+    """Chemical formula of atomic numbers in Hill order."""
+    return str(ase.Atoms(numbers=numbers).get_chemical_formula(mode="hill"))
 
 
 def symbol(number: int) -> str:

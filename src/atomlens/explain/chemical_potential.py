@@ -17,7 +17,6 @@ from ase.data import atomic_numbers
 from ase.geometry import complete_cell
 from torch import Tensor
 
-from atomlens.config import nearest
 from atomlens.data.batch import Batch, Pairs
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
@@ -26,6 +25,7 @@ from atomlens.model import Model, Structure
 from atomlens.progress import track
 
 PROBES_PER_CHUNK = 1000
+MAX_GRID_POINTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,17 @@ class Plane:
         return cls(origin + middle[0] * u + middle[1] * v, u, v, (float(half[0]), float(half[1])), description)
 
     def grid(self, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Coordinates s (columns,) and t (rows,) in Å, and the points (rows, columns, 3)."""
+        """Coordinates s (columns,) and t (rows,) in Å, and the points (rows, columns, 3).
+
+        Raises:
+            InputError: there would be more than a million points.
+        """
+        wide, high = (2 * half / spacing for half in self.half_widths)
+        if wide * high > MAX_GRID_POINTS:
+            raise InputError(
+                f"a cut of {wide * spacing:.4g} by {high * spacing:.4g} Å has over a million points at a spacing of "
+                f"{spacing:g} Å; choose another plane, or look whether an atom lies far off"
+            )
         s, t = (np.linspace(-half, half, max(round(2 * half / spacing), 1) + 1) for half in self.half_widths)
         return s, t, self.origin + s[None, :, None] * self.u + t[:, None, None] * self.v
 
@@ -242,9 +252,7 @@ def _shifts_near(system: AtomicSystem, points: np.ndarray, reach: float) -> np.n
 
 
 def _probe_number(model: Model, probe: str) -> int:
-    if probe not in atomic_numbers:
-        raise InputError(f"'{probe}' is no chemical symbol; {nearest(probe, list(atomic_numbers))}")
-    number = int(atomic_numbers[probe])
+    number = int(atomic_numbers.get(str(probe).capitalize(), 0))
     if number not in model.elements:
         seen = ", ".join(symbol(known) for known in model.elements)
         raise InputError(f"the probe {probe} is an element that the model never saw; choose one of {seen}")

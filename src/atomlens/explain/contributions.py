@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ase
 import numpy as np
 
-from atomlens.data.system import symbol
+from atomlens.data.system import AtomicSystem, symbol
+from atomlens.errors import InputError
 from atomlens.evaluation import predict_structures
 from atomlens.explain.baseline import Baseline, energy_baseline
 from atomlens.model import Model, Structure
@@ -57,13 +59,13 @@ class AtomContributions:
 
 
 def atom_contributions(
-    model: Model, structures: Sequence[Structure], *, relative_to: Baseline | None = None, title: str = ""
+    model: Model, structures: Structure | Sequence[Structure], *, relative_to: Baseline | None = None, title: str = ""
 ) -> AtomContributions:
     """E_i of every atom.
 
     Args:
         model: any model with an energy readout.
-        structures: molecules or crystals.
+        structures: one or many molecules or crystals.
         relative_to: what is subtracted; see `explain.baseline.energy_baseline`. With "nothing" they sum to the total.
         title: of a progress bar; none without it.
 
@@ -71,6 +73,10 @@ def atom_contributions(
         InputError: the model predicts no energies, or a structure is refused (see `Model.collate`).
     """
     baseline, chosen = energy_baseline(model, relative_to)
+    if isinstance(structures, ase.Atoms | AtomicSystem):
+        structures = [structures]
+    if not len(structures):
+        raise InputError("there is no structure to explain; give at least one")
     results = predict_structures(model, structures, forces=False, stress=False, title=title)
     numbers = np.concatenate([np.asarray(structure.numbers) for structure in structures])
     values = np.concatenate([result["atom_energies"] for result in results]) - baseline[numbers]

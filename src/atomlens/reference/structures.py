@@ -132,10 +132,13 @@ def _from_smiles(smiles: str) -> NamedStructure:
             raise InputError(f"the SMILES '{smiles}' has separate molecules; give one, or a file with their positions")
         atoms, refined = _embed(parsed, smiles)
         charge = Chem.GetFormalCharge(parsed)
+        unpaired = sum(atom.GetNumRadicalElectrons() for atom in parsed.GetAtoms())
         canonical = Chem.MolToSmiles(parsed)
     kept = _plain(atoms, _safe(smiles, canonical))
     if charge:
         kept.info["charge"] = charge
+    if unpaired:
+        kept.info["multiplicity"] = unpaired + 1  # the radical electrons of the SMILES, spins parallel
     return NamedStructure(kept.info["name"], kept, f"SMILES {smiles}, embedded by RDKit and {refined}.")
 
 

@@ -85,10 +85,7 @@ def key_figures(summary: Summary) -> list[Row]:
         errors = section(summary, "test", name)
         if is_number(errors.get("mae")):
             value, unit = per_mole(errors["mae"], errors.get("unit", _unit(name)))
-            factor = ratio(errors.get("mean_predictor_mae"), errors["mae"])
-            note = "mean absolute error" + (
-                f", {factor[1:]} times below the mean predictor's" if factor != DASH else ""
-            )
+            note = f"mean absolute error{_beside_the_mean(errors)}"
             tiles.append({"label": label, "value": value, "unit": unit, "note": note})
     checks = rows_of(summary.get("checks"))
     if checks:
@@ -101,6 +98,15 @@ def key_figures(summary: Summary) -> list[Row]:
             {"label": "Time", "value": seconds(sum(timings)), "unit": "", "note": "from reference data to explanation"}
         )
     return tiles
+
+
+def _beside_the_mean(errors: Mapping[str, Any]) -> str:
+    mean, mae = errors.get("mean_predictor_mae"), errors["mae"]
+    if not is_number(mean) or ratio(mean, mae) == DASH:
+        return ""
+    if mae > mean:
+        return f", {ratio(mae, mean)[1:]} times above the mean predictor's: this model learned nothing of use"
+    return f", {ratio(mean, mae)[1:]} times below the mean predictor's"
 
 
 def error_rows(summary: Summary) -> list[Row]:

@@ -49,6 +49,7 @@ def _reference(found: Mapping[str, Any]) -> Facts:
     return [
         ("Method", _text(found.get("method"))),
         ("Program", _text(found.get("program"))),
+        ("Charge and spin", _charge_and_spin(found)),
         ("Temperature", chosen(found.get("temperature_K"), "K")),
         ("Time step", chosen(found.get("timestep_fs"), "fs")),
         ("Sampling", sampling),
@@ -58,6 +59,17 @@ def _reference(found: Mapping[str, Any]) -> Facts:
         ("Made", {True: "by an earlier run, used again", False: "for this study"}.get(found.get("reused"), DASH)),  # type: ignore[arg-type]
         ("Data hash", _text(found.get("data_hash"))),
     ]
+
+
+def _charge_and_spin(found: Mapping[str, Any]) -> str:
+    charge, multiplicity = found.get("charge"), found.get("multiplicity")
+    if not is_number(charge) or not is_number(multiplicity):
+        return DASH
+    return (
+        f"{int(charge):+d} e, multiplicity {int(multiplicity)}"
+        if charge
+        else f"neutral, multiplicity {int(multiplicity)}"
+    )
 
 
 def _split(found: Mapping[str, Any]) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ase
@@ -10,13 +11,14 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from atomlens.model import Model
+from atomlens.model_file import load_model
 
 
 class Calculator(AseCalculator):
     """Energies (eV), forces (eV/Å), stress (eV/Å³, Voigt order, in three periodic directions) and per-atom energies.
 
     Args:
-        model: with an energy readout.
+        model: with an energy readout; or the path of its file.
     """
 
     implemented_properties: list[str] = [  # noqa: RUF012  declared so by ASE
@@ -27,8 +29,9 @@ class Calculator(AseCalculator):
         "stress",
     ]
 
-    def __init__(self, model: Model, **options: Any) -> None:
+    def __init__(self, model: Model | str | Path, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
+        model = model if isinstance(model, Model) else load_model(model)
         model.energy_readout  # noqa: B018  refuses models without energies at once
         self.model = model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -27,6 +28,7 @@ from atomlens.explain import atom_contributions
 from atomlens.files import check_folder, read_json, write_json
 from atomlens.model import Model
 from atomlens.progress import format_duration, say
+from atomlens.reference.molecule import describe
 from atomlens.reference.structures import NamedStructure, resolve_structure
 from atomlens.reference.xtb import estimate_seconds, sample_trajectories
 from atomlens.report import figures
@@ -43,8 +45,10 @@ IDENTITY = "study.json"
 _AXIS_WORDS = {"forces": "force component"}
 _CHECKED_FRAMES = 3
 _REST_SECONDS = 10.0  # test, checks, constant-energy run and figures of a small molecule, measured
-# Nothing that these say changes a number of the study.
-_INDIFFERENT = {"training": {"checkpoint_seconds", "tensorboard", "threads"}, "sampling": {"workers"}}
+# Nothing that these say changes a number of data or model.
+_INDIFFERENT: dict[str, Any] = {"training": {"checkpoint_seconds", "tensorboard", "threads"}, "sampling": {"workers"}}
+# What comes after the training can be asked for in other ways without a new one.
+_INDIFFERENT |= {"probe": True, "drift_duration": True, "drift_timestep": True}
 
 
 class _Clock:
@@ -89,6 +93,7 @@ def run_study(
     config = config or StudyConfig()
     named = resolve_structure(structure)
     named.atoms.info.setdefault("name", named.name)
+    _check_possible(named, config)
     folder = _open_folder(Path(out), named, config, retrain=retrain)
     try:
         with cpu_threads(config.training.threads):
@@ -137,13 +142,14 @@ def _open_folder(folder: Path, named: NamedStructure, config: StudyConfig, *, re
     known = (folder / IDENTITY).is_file()
     check_folder(folder, resuming=known)
     settings = config.model_dump(mode="json", exclude=_INDIFFERENT)
-    fingerprint = sha256(named.atoms.positions.tobytes() + named.atoms.numbers.tobytes()).hexdigest()
+    fingerprint = sha256(json.dumps(describe(named.atoms), sort_keys=True).encode()).hexdigest()
     identity = {"format": "atomlens-study", "structure": fingerprint, "settings": settings}
     before: dict[str, Any] = read_json(folder / IDENTITY) if known else identity
     if before != identity and not retrain:
+        other = _difference(before, identity)
         raise InputError(
-            "holds a study of another structure or with other settings; choose another folder, or use --retrain to "
-            "train anew on its reference data",
+            f"holds a study with another {other}; choose another folder, or use --retrain to train anew on its "
+            "reference data",
             file=str(folder),
         )
     if before["structure"] != fingerprint or before["settings"]["sampling"] != settings["sampling"]:
@@ -154,9 +160,43 @@ def _open_folder(folder: Path, named: NamedStructure, config: StudyConfig, *, re
         )
     if retrain and (folder / "training").is_dir():
         shutil.rmtree(folder / "training")
-        (folder / "timings.json").unlink(missing_ok=True)
+        for name in ("timings.json", "summary.json"):
+            (folder / name).unlink(missing_ok=True)
     write_json(folder / IDENTITY, identity)
     return folder
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first setting that is not the same, by its path."""
+    for key in now:
+        old, new = before.get(key), now[key]
+        if old == new:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            inner = _difference(old, new)
+            return inner if key == "settings" else f"{key}.{inner}"
+        return "structure" if key == "structure" else f"{key} ({old} there, {new} now)"
+    return "structure"
+
+
+def _check_possible(named: NamedStructure, config: StudyConfig) -> None:
+    """Refuse now what would only fail after sampling or training.
+
+    Raises:
+        InputError: a single atom, a probe that is not in the molecule, or too few frames for the split.
+    """
+    if len(named.atoms) < 2:
+        raise InputError(f"{named.name} is a single atom, which has nothing to learn; give a molecule")
+    symbols = sorted(set(named.atoms.get_chemical_symbols()))
+    if config.probe is not None and config.probe.capitalize() not in symbols:
+        raise InputError(f"--probe {config.probe} is not in the molecule; choose one of {', '.join(symbols)}")
+    frames = (config.sampling.walkers - config.test_walkers) * config.sampling.frames_per_walker
+    if config.test_walkers >= config.sampling.walkers or frames <= config.validation:
+        raise InputError(
+            f"{config.sampling.walkers} trajectories of {config.sampling.frames_per_walker} frames cannot give "
+            f"{config.test_walkers} trajectories for the test and {config.validation} frames for validation; raise "
+            "--frames, or lower them with --set validation=... and --set test_walkers=..."
+        )
 
 
 def _announce(named: NamedStructure, config: StudyConfig, folder: Path) -> None:
@@ -164,23 +204,34 @@ def _announce(named: NamedStructure, config: StudyConfig, folder: Path) -> None:
     sampling, frames = config.sampling, config.sampling.walkers * config.sampling.frames_per_walker
     learning = frames - config.test_walkers * sampling.frames_per_walker - config.validation
     steps = config.training.epochs * -(-max(learning, 1) // config.training.batch_size)
-    have_data = is_store(folder / "reference" / "data")
+    have_data, trained = is_store(folder / "reference" / "data"), (folder / "summary.json").is_file()
     sampling_seconds = 0.0 if have_data else estimate_seconds(named.atoms, sampling)
     system = AtomicSystem.from_ase(named.atoms)
-    training_seconds = steps * seconds_per_step(_run_config(config, {}), [system] * config.training.batch_size)
-    started = " (or what is left of it)" if (folder / "training" / CHECKPOINT).is_file() else ""
+    per_step = 0.0 if trained else seconds_per_step(_run_config(config, {}), [system] * config.training.batch_size)
+    training_seconds = steps * per_step
+    rest = " or what is left of it" if (folder / "training" / CHECKPOINT).is_file() else ""
     total = sampling_seconds + training_seconds + _REST_SECONDS
     lines = [
-        f"Study of {named.atoms.get_chemical_formula(mode='hill')}, {len(named.atoms)} atoms ({named.source})",
+        f"Study of {_described(named)} ({named.source.rstrip('.')})",
         f"  1. reference data: {frames} frames of {sampling.method} dynamics at {sampling.temperature:g} K, "
         + ("reused" if have_data else f"about {format_duration(sampling_seconds)}"),
-        f"  2. training: SchNet on energies and forces, {steps} steps, about {format_duration(training_seconds)}"
-        + started,
+        f"  2. training: SchNet on energies and forces, {steps} steps, "
+        + ("done before" if trained else f"about {format_duration(training_seconds)}{rest}"),
         f"  3. test, physics checks, explanation and report: about {format_duration(_REST_SECONDS)}",
         f"  Together about {format_duration(total)}; results in {folder}.",
         "  Interrupt at any time: the same command goes on.",
     ]
     say("\n".join(lines))
+
+
+def _described(named: NamedStructure) -> str:
+    """Formula, atoms, charge and spin in words."""
+    facts = describe(named.atoms)
+    charge, multiplicity = facts["charge"], facts["multiplicity"]
+    words = [named.atoms.get_chemical_formula(mode="hill"), f"{len(named.atoms)} atoms"]
+    words += [f"charge {charge:+d}"] if charge else []
+    words += [f"multiplicity {multiplicity}"] if multiplicity > 1 else []
+    return ", ".join(words)
 
 
 def _run_config(config: StudyConfig, free_atoms: Mapping[str, float]) -> RunConfig:
@@ -299,10 +350,13 @@ def _explain(
 
 
 def _conclude(summary: Mapping[str, Any], page: Path) -> None:
-    energy, forces = (summary["test"][name]["mae"] / KCAL_PER_MOL for name in ("energy", "forces"))
+    errors = [summary["test"][name] for name in ("energy", "forces")]
+    (energy, mean_energy), (forces, mean_forces) = (
+        (found["mae"] / KCAL_PER_MOL, found["mean_predictor_mae"] / KCAL_PER_MOL) for found in errors
+    )
     failed = [row["name"] for row in summary["checks"] if not row["passed"]]
     say(
-        f"On {summary['split']['test']} frames never seen: energy MAE {energy:.3g} kcal/mol, "
-        f"force MAE {forces:.3g} kcal/mol/Å\n"
+        f"On {summary['split']['test']} frames never seen: energy MAE {energy:.3g} kcal/mol (mean predictor "
+        f"{mean_energy:.3g}), force MAE {forces:.3g} kcal/mol/Å (mean predictor {mean_forces:.3g})\n"
         f"Physics checks: {'all passed' if not failed else 'FAILED: ' + ', '.join(failed)}\nReport: {page}"
     )

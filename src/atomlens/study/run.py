@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from atomlens.data.dataset import Dataset
 from atomlens.data.readers import parse_label, read_dataset, read_structures
 from atomlens.data.splits import Split, random_split
+from atomlens.data.system import AtomicSystem
 from atomlens.data.writers import check_suffix, write_predictions
 from atomlens.errors import InputError
 from atomlens.evaluation import evaluate, predict_structures
@@ -107,4 +108,19 @@ def predict_file(
     except InputError as error:
         raise error.at(file=str(structures)) from None
     write_predictions(out, systems, found)
+    warn_of_strangers(model, systems)
     return found
+
+
+def warn_of_strangers(model: Model, systems: Sequence[AtomicSystem]) -> None:
+    """Say so where a model that learned few compositions meets others: there it extrapolates."""
+    known = model.provenance.get("compositions")
+    if not known:
+        return
+    strange = sorted({system.formula for system in systems} - set(known))
+    if strange:
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        say(
+            f"note: {', '.join(strange[:3])}{more} did not occur in training, which knew {', '.join(known)}; "
+            "these predictions are extrapolations"
+        )

@@ -61,19 +61,20 @@ class TrainingConfig(Config):
 
     loss: dict[str, float] | None = Field(
         None,
-        description="weight of each quantity; null: energy 0.01 and forces 1 (ρ = 0.01 of thesis eq. 5.7), "
+        description="weight by quantity, one left out has none; null: energy 0.01 and forces 1 (ρ of thesis eq. 5.7), "
         "or energy alone where the data have no forces",
     )
     epochs: int = Field(300, ge=1, description="passes over the training set")
     max_minutes: float | None = Field(
         None,
         gt=0,
-        description="stop, with the learning rate annealed, after this time (then not reproducible bit for bit)",
+        description="stop, with the learning rate annealed, after this time (not repeatable bit for bit)",
     )
     batch_size: int = Field(32, ge=1, description="structures per step, over all devices")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of Adam")
     schedule: Literal["cosine", "exponential", "constant"] = Field(
-        "cosine", description="warm-up and cosine decay, or the documents' decay by 0.96 every 100,000 steps"
+        "cosine",
+        description="of the learning rate; cosine has a warm-up, exponential is the thesis' 0.96 per 100,000 steps",
     )
     warmup: float = Field(0.02, ge=0, lt=1, description="share of a cosine schedule spent raising the learning rate")
     averaging: float = Field(

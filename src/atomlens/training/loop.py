@@ -26,7 +26,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from atomlens.data.batch import Batch
 from atomlens.data.dataset import BatchSource, Dataset
 from atomlens.data.splits import SUBSETS, Split
-from atomlens.data.system import AtomicSystem
+from atomlens.data.system import AtomicSystem, formula
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError, Interrupted
 from atomlens.evaluation import batches_by_pairs, check_known, predict_source, training_means
@@ -44,6 +44,7 @@ from atomlens.training.schedules import learning_rate
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 _VALIDATION_PAIRS = 10_000  # per batch
+_MOST_COMPOSITIONS = 20  # that a model file lists
 _EXAMPLES = 3  # structures in a model file's fingerprint
 
 
@@ -418,10 +419,11 @@ class _Trainer:
 
 
 def _describe(row: Row) -> str:
-    parts = [f"energy {row['validation_energy_mae'] / KCAL_PER_MOL:.3g} kcal/mol"]
+    """Validation errors in kcal/mol (and per Å), short enough for a narrow terminal."""
+    parts = [f"E {row['validation_energy_mae'] / KCAL_PER_MOL:.3g}"]
     if "validation_forces_mae" in row:
-        parts.append(f"forces {row['validation_forces_mae'] / KCAL_PER_MOL:.3g} kcal/mol/Å")
-    return f"epoch {row['epoch']:.0f}, validation MAE: {', '.join(parts)}"
+        parts.append(f"F {row['validation_forces_mae'] / KCAL_PER_MOL:.3g}")
+    return f"MAE {', '.join(parts)} kcal/mol"
 
 
 def _provenance(
@@ -439,6 +441,7 @@ def _provenance(
         },
         "training": config.training.model_dump(mode="json"),
         "training_means": training_means(training_set, names),
+        "compositions": _compositions(training_set),
         "versions": {
             "atomlens": version("atomlens"),
             "torch": torch.__version__,
@@ -446,6 +449,15 @@ def _provenance(
             "python": platform.python_version(),
         },
     }
+
+
+def _compositions(data: Dataset) -> list[str] | None:
+    """Formulas of the training structures; None where there are many."""
+    counts, elements = data.counts()
+    rows = np.unique(counts, axis=0)
+    if len(rows) > _MOST_COMPOSITIONS:
+        return None
+    return [formula(np.repeat(elements, row.astype(int))) for row in rows]
 
 
 @contextmanager
