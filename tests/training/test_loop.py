@@ -3,6 +3,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -119,6 +120,32 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     again = train(toy_run(), data, toy_split(data), tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
     assert again.steps == first.steps
+
+
+def test_a_run_killed_before_its_split_was_written_can_be_resumed(tmp_path):
+    data = toy_data()
+    whole = train(toy_run(), data, toy_split(data), tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    toy_run().write(tmp_path / "killed" / "run.yaml")
+    resumed = train(toy_run(), data, toy_split(data), tmp_path / "killed", resume=True)
+    assert (tmp_path / "killed" / "split.json").is_file()
+    assert_same(resumed.model.state_dict(), whole.model.state_dict())
+
+
+def test_tensorboard_gets_every_epoch_once_also_after_a_resumption(tmp_path):
+    pytest.importorskip("tensorboard", reason="logging for TensorBoard needs it installed")
+    data = toy_data()
+    train(toy_run(epochs=10**6, max_minutes=0.01, tensorboard=True), data, toy_split(data), tmp_path / "run")
+    more = train(
+        toy_run(epochs=10**6, max_minutes=0.02, tensorboard=True), data, toy_split(data), tmp_path / "run", resume=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        board = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    steps = [event.step for event in board.Scalars("validation_loss")]
+    assert steps == list(range(1, len(more.history) + 1))
 
 
 def test_patience_stops_early(tmp_path):

@@ -39,12 +39,15 @@ Settings = Annotated[
 ]
 
 
-def apply_settings(values: dict[str, Any], settings: list[str] | None) -> None:
-    """Put ``KEY=VALUE`` texts into nested mappings; values are read as YAML.
+def apply_settings(values: dict[str, Any], flags: Mapping[str, Any], settings: list[str] | None) -> None:
+    """Put flags that were given, by path, and then ``KEY=VALUE`` texts into nested mappings; texts are read as YAML.
 
     Raises:
         InputError: a text has no ``=``, or its value is no YAML.
     """
+    for path, value in flags.items():
+        if value is not None:
+            set_by_path(values, path, value)
     for text in settings or []:
         path, equals, value = text.partition("=")
         if not equals or not path:
@@ -110,7 +113,7 @@ def print_errors(errors: Mapping[str, Errors], title: str) -> None:
     counts = any(found.atom_count_mae is not None for found in errors.values())
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
-    for name in ("MAE", "RMSE", "mean predictor", *(["atom counts"] if counts else []), "× mean"):
+    for name in ("MAE", "RMSE", "mean predictor", *(["atom counts"] if counts else []), "× better"):
         table.add_column(name, justify="right")
     for name, found in errors.items():
         for unit, factor in (("kcal/mol", 1 / KCAL_PER_MOL), ("eV", 1.0)):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from atomlens.cli.options import Json, Settings, apply_settings, print_json
-from atomlens.config import set_by_path, template
+from atomlens.config import template
 
 
 def study(
@@ -56,10 +56,7 @@ def study(
         "training.epochs": epochs,
         "probe": probe,
     }
-    for path, value in flags.items():
-        if value is not None:
-            set_by_path(values, path, value)
-    apply_settings(values, settings)
+    apply_settings(values, flags, settings)
     from atomlens.study.pipeline import run_study
 
     summary = run_study(structure, out.expanduser(), StudyConfig.with_defaults(values), retrain=retrain)

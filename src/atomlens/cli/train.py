@@ -17,7 +17,7 @@ from atomlens.cli.options import (
     print_json,
     split_labels,
 )
-from atomlens.config import set_by_path, template
+from atomlens.config import template
 from atomlens.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ def train(
         "model.representation.interactions": interactions,
         "model.representation.cutoff": cutoff,
     }
-    for path, value in flags.items():
-        if value is not None:
-            set_by_path(values, path, value)
-    apply_settings(values, settings)
+    apply_settings(values, flags, settings)
     if "data" not in values:
         raise InputError("no data given; name a run file or use --data (atomlens train --help has examples)")
     _train(RunConfig.parse(values, file=str(run) if run else None), out, resume=resume, as_json=as_json)

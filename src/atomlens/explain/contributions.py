@@ -42,7 +42,7 @@ class AtomContributions:
         """Mean and spread per element, and per atom where all structures have the same atoms; for JSON, in eV."""
         facts: dict[str, Any] = {
             "unit": "eV",
-            "definition": f"E_i, the atom's term of the energy, relative to {self.relative_to}",
+            "definition": f"Terms of the atoms in the energy, relative to {self.relative_to}",
             "relative_to": self.relative_to,
             "structures": len(self.sizes),
             "per_element": {name: _moments(values) for name, values in self.per_element.items()},

@@ -68,7 +68,7 @@ def run_training(config: RunConfig, out: str | Path, *, resume: bool = False) ->
 
 def _split(config: RunConfig, data: Dataset, folder: Path, *, resume: bool) -> Split:
     shares = config.split
-    if resume:
+    if resume and (folder / "split.json").is_file():
         return Split.load(folder / "split.json", data)
     if shares.file is not None:
         return Split.load(shares.file, data)

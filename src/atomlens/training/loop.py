@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import platform
 import signal
 import threading
 import time
@@ -12,10 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +22,11 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from atomlens.data.batch import Batch
 from atomlens.data.dataset import BatchSource, Dataset
-from atomlens.data.splits import SUBSETS, Split
-from atomlens.data.system import AtomicSystem, formula
+from atomlens.data.splits import Split
+from atomlens.data.system import AtomicSystem
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError, Interrupted
-from atomlens.evaluation import batches_by_pairs, check_known, predict_source, training_means
+from atomlens.evaluation import batches_by_pairs, predict_source
 from atomlens.files import check_folder
 from atomlens.model import Model
 from atomlens.model_file import load_model, save_model
@@ -37,15 +34,13 @@ from atomlens.progress import Reporter, track
 from atomlens.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
 from atomlens.training.config import RunConfig, TrainingConfig
 from atomlens.training.log import Row, TrainingLog, read_log
-from atomlens.training.losses import energy_forces_loss, loss_weights
-from atomlens.training.offsets import references_and_scale
+from atomlens.training.losses import energy_forces_loss
+from atomlens.training.prepare import Material, build_model, prepare
 from atomlens.training.schedules import learning_rate
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
 _VALIDATION_PAIRS = 10_000  # per batch
-_MOST_COMPOSITIONS = 20  # that a model file lists
-_EXAMPLES = 3  # structures in a model file's fingerprint
 
 
 @dataclass(frozen=True)
@@ -104,11 +99,12 @@ def train(
     if resume and not (folder / "run.yaml").is_file():
         raise InputError("holds no run to resume; leave --resume out", file=str(folder))
     check_folder(folder, resuming=resume)
-    material = _prepare(config, data, split)
+    material = prepare(config, data, split)
     fabric = _fabric(config)
     if not resume:
+        config.write(folder / "run.yaml")  # first: with it the run can be resumed, whatever comes
+    if not (folder / "split.json").is_file():
         split.save(folder / "split.json")
-        config.write(folder / "run.yaml")  # last: a folder with it can be resumed
     identity = _identity(config, data, split)
     try:
         fabric.launch(partial(_run, config=config.training, material=material, folder=folder, identity=identity))
@@ -126,47 +122,6 @@ def train(
         steps=progress.step,
         seconds=progress.seconds,
     )
-
-
-@dataclass(frozen=True)
-class _Material:
-    """What is trained, checked before anything is written."""
-
-    model: Model
-    weights: dict[str, float]
-    train: BatchSource
-    validation: BatchSource
-
-
-def _prepare(config: RunConfig, data: Dataset, split: Split) -> _Material:
-    """Check data, split and settings, and build the model and its batches.
-
-    Raises:
-        InputError: see `train`.
-    """
-    split.check(data)
-    weights = loss_weights(config.training.loss, list(data.labels))
-    names = sorted({"energy", *weights})
-    subsets = {name: data.subset(getattr(split, name)) for name in SUBSETS}
-    for name in names:
-        subsets["train"].require(name)
-        subsets["validation"].require(name)
-    model = build_model(config, subsets["train"])
-    if "forces" in weights and not model.representation.continuous_forces:
-        raise InputError(
-            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces"
-        )
-    for subset in subsets.values():
-        check_known(model, subset)
-    # Test structures are only looked at, so that a bad one is found now and not after the training.
-    sources = {
-        name: BatchSource(subset, model.cutoff, [] if name == "test" else names, title=f"neighbours, {name}")
-        for name, subset in subsets.items()
-        if len(subset)
-    }
-    model.provenance = _provenance(config, data, split, subsets["train"], names)
-    model.examples = tuple(subsets["train"][index] for index in range(min(_EXAMPLES, len(subsets["train"]))))
-    return _Material(model, weights, sources["train"], sources["validation"])
 
 
 def _fabric(config: RunConfig) -> Fabric:
@@ -187,7 +142,7 @@ def _identity(config: RunConfig, data: Dataset, split: Split) -> str:
     return sha256(f"{decisive} {split.hash} {data.hash}".encode()).hexdigest()
 
 
-def _run(fabric: Fabric, config: TrainingConfig, material: _Material, folder: Path, identity: str) -> None:
+def _run(fabric: Fabric, config: TrainingConfig, material: Material, folder: Path, identity: str) -> None:
     """What every process of a training does."""
     with cpu_threads(config.threads):
         _Trainer(fabric, config, material, folder, identity).run()
@@ -202,18 +157,6 @@ def cpu_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def build_model(config: RunConfig, data: Dataset) -> Model:
-    """A fresh model: weights drawn from the seed, references and scale fitted to the training structures ``data``."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        model = Model(config.model, data.elements, np.unique(data.charge).tolist())
-    model.set_precision(getattr(torch, config.training.precision))
-    free_atoms = config.references.in_ev() if config.references else None
-    references, scale = references_and_scale(data, free_atoms)
-    model.energy_readout.set_scale(scale, references, free_atoms)
-    return model
 
 
 def seconds_per_step(config: RunConfig, systems: Sequence[AtomicSystem], repeats: int = 5) -> float:
@@ -239,9 +182,7 @@ def seconds_per_step(config: RunConfig, systems: Sequence[AtomicSystem], repeats
 
 
 class _Trainer:
-    def __init__(
-        self, fabric: Fabric, config: TrainingConfig, material: _Material, folder: Path, identity: str
-    ) -> None:
+    def __init__(self, fabric: Fabric, config: TrainingConfig, material: Material, folder: Path, identity: str) -> None:
         self.fabric, self.config, self.folder, self.identity = fabric, config, folder, identity
         # A copy of its own: torch hands a model's weights to other processes as shared memory.
         self.model, self.weights = copy.deepcopy(material.model).to(fabric.device), material.weights
@@ -424,40 +365,6 @@ def _describe(row: Row) -> str:
     if "validation_forces_mae" in row:
         parts.append(f"F {row['validation_forces_mae'] / KCAL_PER_MOL:.3g}")
     return f"MAE {', '.join(parts)} kcal/mol"
-
-
-def _provenance(
-    config: RunConfig, data: Dataset, split: Split, training_set: Dataset, names: list[str]
-) -> dict[str, Any]:
-    facts = {key: value for key, value in data.metadata.items() if isinstance(value, str | int | float)}
-    facts = {key: value for key, value in facts.items() if not isinstance(value, float) or np.isfinite(value)}
-    return {
-        "data": {**facts, "file": Path(config.data.path).name, "hash": data.hash, "structures": len(data)},
-        "split": {
-            "hash": split.hash,
-            "method": split.method,
-            "train": len(split.train),
-            "validation": len(split.validation),
-        },
-        "training": config.training.model_dump(mode="json"),
-        "training_means": training_means(training_set, names),
-        "compositions": _compositions(training_set),
-        "versions": {
-            "atomlens": version("atomlens"),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }
-
-
-def _compositions(data: Dataset) -> list[str] | None:
-    """Formulas of the training structures; None where there are many."""
-    counts, elements = data.counts()
-    rows = np.unique(counts, axis=0)
-    if len(rows) > _MOST_COMPOSITIONS:
-        return None
-    return [formula(np.repeat(elements, row.astype(int))) for row in rows]
 
 
 @contextmanager

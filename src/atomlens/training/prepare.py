@@ -1,0 +1,112 @@
+"""What comes before training: everything is checked, and model and batches are built, before anything is written."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.splits import SUBSETS, Split
+from atomlens.data.system import formula
+from atomlens.errors import InputError
+from atomlens.evaluation import check_known, training_means
+from atomlens.model import Model
+from atomlens.training.config import RunConfig
+from atomlens.training.losses import loss_weights
+from atomlens.training.offsets import references_and_scale
+
+_MOST_COMPOSITIONS = 20  # that a model file lists
+_EXAMPLES = 3  # structures in a model file's fingerprint
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is trained, checked before anything is written."""
+
+    model: Model
+    weights: dict[str, float]
+    train: BatchSource
+    validation: BatchSource
+
+
+def prepare(config: RunConfig, data: Dataset, split: Split) -> Material:
+    """Check data, split and settings, and build the model and its batches.
+
+    Raises:
+        InputError: a label is missing, a structure is impossible, or settings and data do not fit.
+    """
+    split.check(data)
+    weights = loss_weights(config.training.loss, list(data.labels))
+    names = sorted({"energy", *weights})
+    subsets = {name: data.subset(getattr(split, name)) for name in SUBSETS}
+    for name in names:
+        subsets["train"].require(name)
+        subsets["validation"].require(name)
+    model = build_model(config, subsets["train"])
+    if "forces" in weights and not model.representation.continuous_forces:
+        raise InputError(
+            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces"
+        )
+    for subset in subsets.values():
+        check_known(model, subset)
+    # Test structures are only looked at, so that a bad one is found now and not after the training.
+    sources = {
+        name: BatchSource(subset, model.cutoff, [] if name == "test" else names, title=f"neighbours, {name}")
+        for name, subset in subsets.items()
+        if len(subset)
+    }
+    model.provenance = _provenance(config, data, split, subsets["train"], names)
+    model.examples = tuple(subsets["train"][index] for index in range(min(_EXAMPLES, len(subsets["train"]))))
+    return Material(model, weights, sources["train"], sources["validation"])
+
+
+def build_model(config: RunConfig, data: Dataset) -> Model:
+    """A fresh model: weights drawn from the seed, references and scale fitted to the training structures ``data``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        model = Model(config.model, data.elements, np.unique(data.charge).tolist())
+    model.set_precision(getattr(torch, config.training.precision))
+    free_atoms = config.references.in_ev() if config.references else None
+    references, scale = references_and_scale(data, free_atoms)
+    model.energy_readout.set_scale(scale, references, free_atoms)
+    return model
+
+
+def _provenance(
+    config: RunConfig, data: Dataset, split: Split, training_set: Dataset, names: list[str]
+) -> dict[str, Any]:
+    facts = {key: value for key, value in data.metadata.items() if isinstance(value, str | int | float)}
+    facts = {key: value for key, value in facts.items() if not isinstance(value, float) or np.isfinite(value)}
+    return {
+        "data": {**facts, "file": Path(config.data.path).name, "hash": data.hash, "structures": len(data)},
+        "split": {
+            "hash": split.hash,
+            "method": split.method,
+            "train": len(split.train),
+            "validation": len(split.validation),
+        },
+        "training": config.training.model_dump(mode="json"),
+        "training_means": training_means(training_set, names),
+        "compositions": _compositions(training_set),
+        "versions": {
+            "atomlens": version("atomlens"),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _compositions(data: Dataset) -> list[str] | None:
+    """Formulas of the training structures; None where there are many."""
+    counts, elements = data.counts()
+    rows = np.unique(counts, axis=0)
+    if len(rows) > _MOST_COMPOSITIONS:
+        return None
+    return [formula(np.repeat(elements, row.astype(int))) for row in rows]

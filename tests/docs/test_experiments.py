@@ -1,0 +1,17 @@
+"""Recipes are run files that can be read."""
+
+from pathlib import Path
+
+import pytest
+
+from atomlens.training import RunConfig
+from atomlens.training.config import read_yaml
+
+RECIPES = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_recipe_is_a_run_file(path):
+    values = read_yaml(path)
+    values["data"]["path"] = "given on the command line"
+    assert RunConfig.parse(values).data.labels
