@@ -60,7 +60,9 @@ def _parity_points(axes: Axes, expected: NDArray[np.float64], found: NDArray[np.
     pad = 0.05 * (high - low) or 1.0
     limits = (low - pad, high + pad)
     if expected.size >= _HEXAGONS_FROM:
-        cells = axes.hexbin(expected, found, gridsize=60, mincnt=1, extent=(*limits, *limits), cmap="viridis", lw=0.2)
+        cells = axes.hexbin(
+            expected, found, gridsize=60, mincnt=1, extent=(*limits, *limits), cmap=style.SEQUENTIAL, lw=0.2
+        )
         cells.set_norm(LogNorm(1.0, max(2.0, float(np.max(cells.get_array())))))  # type: ignore[arg-type]
         scale = axes.inset_axes((0.05, 0.72, 0.28, 0.018))
         bar = axes.figure.colorbar(cells, cax=scale, orientation="horizontal")

@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any, TypeGuard
 
+from atomlens.progress import format_duration
 from atomlens.report.style import plain_unit, shown_unit
 
 DASH = "–"
@@ -90,9 +91,4 @@ def seconds(value: Any) -> str:
         return DASH
     if value < 10:
         return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return format_duration(value)

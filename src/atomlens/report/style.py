@@ -30,7 +30,7 @@ BLUE = "#1f5fa8"  # with ORANGE: two hues that every kind of colour vision tells
 ORANGE = "#c8590f"
 GREEN = "#2f7d5b"
 DIVERGING = "RdBu_r"  # negative blue, positive red, as in the thesis (figure 4.4)
-SEQUENTIAL = "cividis"
+SEQUENTIAL = "viridis"
 
 _RC: Any = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so figures are the same everywhere
