@@ -37,14 +37,14 @@ def test_molecules_and_crystals_mix(model):
 def test_chunks_change_nothing(model, monkeypatch):
     structures = [molecule(name) for name in ("CH4", "C6H6", "H2O", "CH3CH2OH")] * 3
     whole = model.predict(structures)
-    monkeypatch.setattr(model_module, "PAIRS_PER_CHUNK", 150)
+    monkeypatch.setattr(model_module, "CHUNK_BYTES", 60_000)
     for one, other in zip(whole, model.predict(structures), strict=True):
         np.testing.assert_allclose(one["energy"], other["energy"], rtol=1e-6)
         np.testing.assert_allclose(one["forces"], other["forces"], atol=1e-5)
 
 
 def test_places_in_messages_count_through_chunks(model, monkeypatch):
-    monkeypatch.setattr(model_module, "PAIRS_PER_CHUNK", 10)
+    monkeypatch.setattr(model_module, "CHUNK_BYTES", 1)
     clash = Atoms("OH", positions=[[0, 0, 0], [0, 0, 0.1]])
     with pytest.raises(InputError, match=r"structure 2: atom 0 \(O\) and atom 1 \(H\) are 0\.100 Å apart"):
         model.predict([molecule("CH4"), molecule("H2O"), clash])

@@ -153,3 +153,114 @@ def test_a_failed_save_leaves_the_old_file(model, path, monkeypatch):
         save_model(model, path)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+class TestTables:
+    """A file never holds a table that is worse than its bound, and says how good it is."""
+
+    def certificate(self, path):
+        (found,) = read_header(path)["tables"]
+        return found
+
+    def test_certificate_is_that_of_the_table(self, model, path):
+        (expected,) = model.refine_tables()
+        assert self.certificate(path) == expected.to_dict()
+        assert expected.error <= expected.bound == 1e-6
+
+    def test_weights_set_by_hand_get_a_table_that_is_good_enough(self, model, tmp_path):
+        steep = model.representation.filters.first_weight
+        with torch.no_grad():
+            steep.mul_(30.0)
+            model.energy_readout.free_atoms.nan_to_num_()  # so that values can be compared
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        coarse = model.representation.filters.certify()
+        assert coarse.error > coarse.bound
+        save_model(model, tmp_path / "m.safetensors")
+        found = self.certificate(tmp_path / "m.safetensors")
+        assert found["error"] <= found["bound"]
+        assert found["intervals"] > coarse.intervals
+        changed = [name for name, value in model.state_dict().items() if value.tolist() != before[name].tolist()]
+        assert changed == ["representation.filters._extra_state"]
+        # The file's table is measured here anew, apart from what its header says.
+        loaded = load_model(tmp_path / "m.safetensors").representation.filters
+        assert loaded.grid.intervals == found["intervals"]
+        assert loaded.certify().error <= loaded.accuracy
+
+    def test_a_larger_number_of_knots_than_needed_is_kept(self, model, tmp_path):
+        model.refine_tables(1e-3)
+        fine = model.representation.filters.grid.intervals
+        save_model(model, tmp_path / "m.safetensors")
+        assert self.certificate(tmp_path / "m.safetensors")["intervals"] == fine
+        assert load_model(tmp_path / "m.safetensors").representation.filters.grid.intervals == fine
+
+    def test_a_model_set_to_exact_filters_is_saved_as_one_with_a_table(self, model, path, tmp_path):
+        save_model(load_model(path, exact_filters=True), tmp_path / "again.safetensors")
+        assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+        model.set_exact_filters()
+        save_model(model, tmp_path / "exact.safetensors")
+        assert (tmp_path / "exact.safetensors").read_bytes() == path.read_bytes()
+        assert model.representation.filters.exact
+
+    def test_a_model_without_tables(self, tmp_path):
+        config = ModelConfig.parse({"representation": {"name": "schnet", "filter_accuracy": None}})
+        save_model(Model(config, [1, 8]), tmp_path / "m.safetensors")
+        header = read_header(tmp_path / "m.safetensors")
+        assert header["tables"] == []
+        assert header["table_effect"] == {}
+        for exact in (False, True):
+            assert load_model(tmp_path / "m.safetensors", exact_filters=exact).representation.filters.exact
+
+    def test_no_file_where_no_table_is_good_enough(self, model, tmp_path):
+        with torch.no_grad():
+            model.representation.filters.first_weight.fill_(float("nan"))
+        with pytest.raises(InputError, match="no table meets filter_accuracy"):
+            save_model(model, tmp_path / "m.safetensors")
+        assert not list(tmp_path.iterdir())
+
+    def test_altered_certificate(self, path):
+        rewritten(path, lambda header, _: header["tables"][0].update(error=1e-9))
+        with pytest.raises(InputError, match="was altered after it was saved"):
+            load_model(path)
+
+    def test_altered_number_of_intervals(self, path):
+        name = "representation.filters._extra_state"
+        rewritten(path, lambda _, tensors: tensors.update({name: tensors[name] // 2}))
+        with pytest.raises(InputError, match="was altered after it was saved"):
+            load_model(path)
+
+
+class TestExactFilters:
+    """``load_model(..., exact_filters=True)`` is checked as strictly as the table."""
+
+    def test_differs_from_the_table_by_what_the_header_says(self, path):
+        exact, tabulated = load_model(path, exact_filters=True), load_model(path)
+        assert exact.representation.filters.exact
+        assert not tabulated.representation.filters.exact
+        effect = read_header(path)["table_effect"]
+        assert set(effect) == {"energy", "atom_energies", "forces"}
+        for name in effect:
+            pairs = zip(*(made.predict(list(made.examples)) for made in (exact, tabulated)), strict=True)
+            off = max(float(np.abs(one[name] - other[name]).max()) for one, other in pairs)
+            assert off == pytest.approx(effect[name], rel=1e-6)
+
+    def test_lies_within_the_bound(self, model, tmp_path):
+        # A filter off by 1e-6 of its range changes energies and forces by about as large a share of their size; slopes
+        # of filters are off by a few times that per knot spacing. In float64, where rounding does not cover it.
+        save_model(model.set_precision(torch.float64), tmp_path / "m.safetensors")
+        atoms = molecule("CH3CH2OH")
+        exact = load_model(tmp_path / "m.safetensors", exact_filters=True).predict(atoms)
+        tabulated = load_model(tmp_path / "m.safetensors").predict(atoms)
+        references = model.energy_readout.references[torch.from_numpy(atoms.numbers)].sum()
+        learned = np.abs(exact["energy"] - references.numpy())
+        assert 0.0 < np.abs(exact["energy"] - tabulated["energy"]) < 1e-5 * learned
+        assert 0.0 < np.abs(exact["forces"] - tabulated["forces"]).max() < 1e-3 * np.abs(exact["forces"]).max()
+
+    def test_other_results_than_at_saving(self, path, monkeypatch):
+        # Convolutions by tables go another way, and see nothing of this.
+        from atomlens.representations import schnet
+
+        plain = schnet.cfconv
+        monkeypatch.setattr(schnet, "cfconv", lambda *args, **words: (1.0 + 3e-4) * plain(*args, **words))
+        load_model(path)
+        with pytest.raises(InputError, match=r"computes other .* than when it was saved"):
+            load_model(path, exact_filters=True)

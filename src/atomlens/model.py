@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Self, cast, overload
 
@@ -19,12 +20,19 @@ from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.readouts import READOUTS, Energy, EnergyConfig, Readout
-from atomlens.representations import REPRESENTATIONS, Representation, SchNetConfig
+from atomlens.representations import (
+    REPRESENTATIONS,
+    Certificate,
+    Representation,
+    SchNetConfig,
+    Tabulated,
+    constant_parameters,
+)
 
 Structure = ase.Atoms | AtomicSystem
 Arrays = dict[str, np.ndarray]
 
-PAIRS_PER_CHUNK = 200_000  # bounds predict's memory: some 100 MB per 64 features and block
+CHUNK_BYTES = 256 * 2**20  # that `predict` works on at a time; larger chunks are no faster
 
 
 def _from_registry(value: Any, registry: Mapping[str, tuple[type[Config], Any]], what: str, default: str) -> Config:
@@ -77,6 +85,7 @@ class Model(nn.Module):
         self.readouts = nn.ModuleDict()
         for entry in cast(tuple[Any, ...], config.readouts):
             self.readouts[entry.name] = READOUTS[entry.name][1](entry, self.representation.n_features)
+        self.refine_tables()
 
     @property
     def cutoff(self) -> float | None:
@@ -125,6 +134,38 @@ class Model(nn.Module):
             parameter.data = parameter.data.to(dtype)
         return self
 
+    @property
+    def _tables(self) -> list[Tabulated]:
+        return [module for module in self.modules() if isinstance(module, Tabulated)]
+
+    def refine_tables(self, margin: float = 1.0) -> list[Certificate]:
+        """Raise the number of knots of tabulated filters until each meets ``margin`` times its bound.
+
+        To be called after weights were set by hand; training and `save_model` call it themselves.
+
+        Returns:
+            The certificates, one for each tabulated part; none where exact functions are used.
+
+        Raises:
+            InputError: no table of reasonable size meets the bound.
+        """
+        return [found for table in self._tables if (found := table.refine(margin)) is not None]
+
+    def bytes_needed(self, atoms: int, pairs: int) -> int:
+        """An estimate of the memory that a prediction with forces takes beside the model itself.
+
+        Args:
+            atoms: their number in one structure, or in several that are predicted together.
+            pairs: the number of directed pairs within the cutoff.
+        """
+        return self.representation.bytes_needed(atoms, pairs)
+
+    def set_exact_filters(self, exact: bool = True) -> Self:
+        """Evaluate functions of the distance exactly for every pair, or (False) through their tables again."""
+        for table in self._tables:
+            table.exact = exact or table.accuracy is None
+        return self
+
     def forward(
         self, batch: Batch, *, forces: bool = False, stress: bool = False, differentiable: bool = False
     ) -> dict[str, Tensor]:
@@ -141,27 +182,46 @@ class Model(nn.Module):
             (atoms, 3) in eV/Å, ``stress`` (systems, 3, 3) in eV/Å³.
         """
         if not (forces or stress):
-            return self._read_out(batch)
+            return self._read_out(batch, self.representation(batch))
         self.energy_readout  # noqa: B018  refuses models without energies before any work
-        with torch.enable_grad():
-            positions = batch.positions if batch.positions.requires_grad else batch.positions.detach().requires_grad_()
-            batch = replace(batch, positions=positions)
-            strain = torch.zeros_like(batch.cell, requires_grad=stress)
-            outputs = self._read_out(batch.strained(strain) if stress else batch)
-            inputs = [positions] * forces + [strain] * stress
-            slopes = torch.autograd.grad(
-                outputs["energy"].sum(), inputs, create_graph=differentiable, materialize_grads=True
-            )
+        with nullcontext() if differentiable else constant_parameters():
+            outputs, slopes, batch = self._with_slopes(batch, differentiable)
         if not differentiable:
             outputs = {name: value.detach() for name, value in outputs.items()}
         if forces:
-            outputs["forces"] = -slopes[0]
+            outputs["forces"] = batch.net_forces(slopes)
         if stress:
-            outputs["stress"] = slopes[-1] / torch.linalg.det(batch.cell).abs()[:, None, None]
+            outputs["stress"] = batch.virial(slopes) / torch.linalg.det(batch.cell).abs()[:, None, None]
+            outputs["stress"] = outputs["stress"] if differentiable else outputs["stress"].detach()
         return outputs
 
-    def _read_out(self, batch: Batch) -> dict[str, Tensor]:
-        features = self.representation(batch)
+    def _with_slopes(self, batch: Batch, differentiable: bool) -> tuple[dict[str, Tensor], Tensor, Batch]:
+        """Outputs, ∂E/∂(r_j - r_i) of each pair (pairs, 3), and the batch with the pair vectors that these belong to.
+
+        Energies depend on positions and cells through the vectors of pairs alone.
+        """
+        if not differentiable:
+            with torch.no_grad():
+                batch = replace(batch, vectors=batch.pair_vectors())
+                linearised = self.representation.linearised(batch)
+            if linearised is not None:
+                features, pullback = linearised
+                with torch.enable_grad():
+                    outputs = self._read_out(batch, features.requires_grad_())
+                    (by_features,) = torch.autograd.grad(outputs["energy"].sum(), features)
+                with torch.no_grad():
+                    return outputs, pullback(by_features), batch
+        with torch.enable_grad():
+            vectors = batch.pair_vectors()
+            vectors = vectors if vectors.requires_grad else vectors.detach().requires_grad_()
+            batch = replace(batch, vectors=vectors)
+            outputs = self._read_out(batch, self.representation(batch))
+            (slopes,) = torch.autograd.grad(
+                outputs["energy"].sum(), vectors, create_graph=differentiable, materialize_grads=True
+            )
+        return outputs, slopes, batch
+
+    def _read_out(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         for module in self.readouts.values():
             readout = cast(Readout, module)
@@ -287,13 +347,13 @@ class Model(nn.Module):
     def _chunks(
         self, systems: Sequence[AtomicSystem], stress: bool | None
     ) -> Iterator[tuple[list[AtomicSystem], list[NeighbourList]]]:
-        """Runs of structures of at most `PAIRS_PER_CHUNK` pairs (one structure at least), with their neighbour lists.
+        """Runs of structures within `CHUNK_BYTES` of memory (one structure at least), with their neighbour lists.
 
         Stress needs a volume, so open structures and crystals go in runs of their own kind.
         """
         chunk: list[AtomicSystem] = []
         lists: list[NeighbourList] = []
-        pairs = 0
+        atoms = pairs = 0
         for place, system in enumerate(systems):
             bulk = bool(system.pbc.all())
             if stress and not bulk:
@@ -302,12 +362,13 @@ class Model(nn.Module):
                 found = neighbour_list(system, self.cutoff)
             except InputError as error:
                 raise error.at(structure=place) from None
-            if chunk and (pairs + len(found[0]) > PAIRS_PER_CHUNK or bulk != bool(chunk[0].pbc.all())):
+            full = self.bytes_needed(atoms + len(system.numbers), pairs + len(found[0])) > CHUNK_BYTES
+            if chunk and (full or bulk != bool(chunk[0].pbc.all())):
                 yield chunk, lists
-                chunk, lists, pairs = [], [], 0
+                chunk, lists, atoms, pairs = [], [], 0, 0
             chunk.append(system)
             lists.append(found)
-            pairs += len(found[0])
+            atoms, pairs = atoms + len(system.numbers), pairs + len(found[0])
         if chunk:
             yield chunk, lists
 

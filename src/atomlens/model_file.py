@@ -2,10 +2,12 @@
 
 Beside the weights a file holds its format version, configuration, units, provenance, a digest over all of it, and a
 fingerprint: structures with the energies and forces that the model gave when it was saved. Loading computes them again.
+Tables of filters come with their certificates, and the fingerprint is there twice: through the tables and without them.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -26,20 +28,32 @@ from atomlens.files import replacing
 from atomlens.model import Model, ModelConfig
 
 FORMAT = "atomlens-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _HEADER = "atomlens"
 _EXAMPLE = "fingerprint."
-_PREDICTED = "predicted."
+_PREDICTED, _EXACT = "predicted.", "exact."  # through tables of filters, and by the filters themselves
 # Other machines sum in another order: a few hundred roundings of the learned part, and no more.
 _TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 _FORCE_SLACK = 10.0  # forces are differences of many terms
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model with its fingerprint; the file appears whole or not at all."""
+    """Write a model with its fingerprint; the file appears whole or not at all.
+
+    Tables of filters that do not meet their bound are refined first, in ``model`` as well. A model that was set to
+    exact filters is written as one that uses tables: how to evaluate is chosen anew when it is loaded.
+
+    Raises:
+        InputError: no table of reasonable size meets the bound.
+    """
+    model.refine_tables()
+    model = copy.deepcopy(model).set_exact_filters(False)
+    certificates = model.refine_tables()
     examples = model.examples or _made_up_examples(model)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    tensors |= _fingerprint(model, examples)
+    tensors |= _structures(examples) | _predictions(model, examples, _PREDICTED)
+    if certificates:
+        tensors |= _predictions(model.set_exact_filters(), examples, _EXACT)
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -47,6 +61,8 @@ def save_model(model: Model, path: str | Path) -> None:
         "elements": list(model.elements),
         "charges": list(model.charges),
         "precision": str(model.dtype).removeprefix("torch."),
+        "tables": [found.to_dict() for found in certificates],
+        "table_effect": _table_effect(tensors),
         "units": {name: QUANTITIES[name].unit for name in sorted(model.predicted)},
         "provenance": model.provenance,
     }
@@ -83,8 +99,14 @@ def read_header(path: str | Path) -> dict[str, Any]:
     return header
 
 
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
+def load_model(path: str | Path, device: str | torch.device = "cpu", *, exact_filters: bool = False) -> Model:
     """Load a model and check that it computes what it computed when it was saved.
+
+    Args:
+        path: the file.
+        device: where the model will be used.
+        exact_filters: let it evaluate filters for every pair instead of using their table; it is checked against what
+            it computed in that way when it was saved.
 
     Raises:
         InputError: see `read_header`; also if the file was altered, or the fingerprint is not met.
@@ -108,7 +130,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Model:
     model.provenance = header["provenance"]
     model.examples = _stored_examples(tensors)
     model.to(device)  # the fingerprint is computed where the model will be used
-    _check_fingerprint(model, tensors, str(path))
+    model.set_exact_filters(exact_filters)
+    _check_fingerprint(model, tensors, _EXACT if exact_filters and header["tables"] else _PREDICTED, str(path))
     return model
 
 
@@ -124,9 +147,7 @@ def _made_up_examples(model: Model) -> tuple[AtomicSystem, ...]:
     )
 
 
-def _fingerprint(model: Model, examples: tuple[AtomicSystem, ...]) -> dict[str, Tensor]:
-    """The structures, and what the model says of them."""
-    results = model.predict(list(examples), stress=False)
+def _structures(examples: tuple[AtomicSystem, ...]) -> dict[str, Tensor]:
     arrays = {
         "n_atoms": np.array([len(system.numbers) for system in examples]),
         "numbers": np.concatenate([system.numbers for system in examples]),
@@ -135,10 +156,24 @@ def _fingerprint(model: Model, examples: tuple[AtomicSystem, ...]) -> dict[str, 
         "pbc": np.stack([system.pbc for system in examples]),
         "charge": np.array([system.charge for system in examples]),
     }
+    return {_EXAMPLE + name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _predictions(model: Model, examples: tuple[AtomicSystem, ...], kind: str) -> dict[str, Tensor]:
+    """What the model says of the structures, under the names of tensors in the file."""
+    results = model.predict(list(examples), stress=False)
+    found = {}
     for name in results[0]:
         join = np.concatenate if quantity(name).per == "atom" else np.stack
-        arrays[_PREDICTED + name] = join([result[name] for result in results])
-    return {_EXAMPLE + name: torch.from_numpy(array) for name, array in arrays.items()}
+        found[_EXAMPLE + kind + name] = torch.from_numpy(join([result[name] for result in results]))
+    return found
+
+
+def _table_effect(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """The largest difference, by quantity, that tables of filters make to the structures of the fingerprint."""
+    exact, predicted = _EXAMPLE + _EXACT, _EXAMPLE + _PREDICTED
+    names = [name.removeprefix(exact) for name in tensors if name.startswith(exact)]
+    return {name: float((tensors[predicted + name] - tensors[exact + name]).abs().max()) for name in names}
 
 
 def _stored_examples(tensors: Mapping[str, Tensor]) -> tuple[AtomicSystem, ...]:
@@ -158,11 +193,11 @@ def _stored_examples(tensors: Mapping[str, Tensor]) -> tuple[AtomicSystem, ...]:
     )
 
 
-def _check_fingerprint(model: Model, tensors: Mapping[str, Tensor], file: str) -> None:
-    now = _fingerprint(model, model.examples)
-    known = _known_part(model, now)
-    for name in (key for key in now if key.startswith(_EXAMPLE + _PREDICTED)):
-        quantity_name = name.removeprefix(_EXAMPLE + _PREDICTED)
+def _check_fingerprint(model: Model, tensors: Mapping[str, Tensor], kind: str, file: str) -> None:
+    now = _predictions(model, model.examples, kind)
+    known = _known_part(model, tensors)
+    for name in now:
+        quantity_name = name.removeprefix(_EXAMPLE + kind)
         # Rounding follows the size of what the network adds, not that of the references, which are added in float64.
         base = known.get(quantity_name, torch.zeros(()))
         size = float((tensors[name] - base).abs().max()) + model.rounding_scale
@@ -177,12 +212,12 @@ def _check_fingerprint(model: Model, tensors: Mapping[str, Tensor], file: str) -
             )
 
 
-def _known_part(model: Model, now: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _known_part(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The references' part of energies, which no network computed."""
     if "energy" not in model.readouts:
         return {}
-    per_atom = model.energy_readout.references.cpu()[now[_EXAMPLE + "numbers"]]
-    sizes = now[_EXAMPLE + "n_atoms"].tolist()
+    per_atom = model.energy_readout.references.cpu()[tensors[_EXAMPLE + "numbers"]]
+    sizes = tensors[_EXAMPLE + "n_atoms"].tolist()
     return {"atom_energies": per_atom, "energy": torch.stack([part.sum() for part in per_atom.split(sizes)])}
 
 

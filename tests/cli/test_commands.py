@@ -196,6 +196,66 @@ class TestInfo:
     def test_as_text(self, run, model_path):
         assert "elements:" in run("info", model_path).out
 
+    def test_certificate_of_the_table(self, run, model_path):
+        facts = json.loads(run("info", model_path, "--json").out)
+        (certificate,) = facts["tables"]
+        assert set(certificate) == {"intervals", "end", "error", "bound"}
+        assert certificate["error"] <= certificate["bound"] == 1e-6
+        assert certificate["end"] == 5.0
+        words = (
+            f"table of {certificate['intervals']} intervals over 5 Å, interpolation error {certificate['error']:.1e} "
+        )
+        assert facts["filters"].startswith(f"{words}of their range (bound 1e-06); changes energy by ")
+        assert words.strip() in " ".join(run("info", model_path).out.split())
+
+
+class TestExactFilters:
+    """``--exact-filters``: without the table, and so a little different."""
+
+    def test_predict(self, run, model_path, structures, tmp_path):
+        words = ("predict", model_path, structures, "--json", "--out")
+        exact = json.loads(run(*words, tmp_path / "exact.xyz", "--exact-filters").out)["energy"]
+        tabulated = json.loads(run(*words, tmp_path / "tabulated.xyz").out)["energy"]
+        model = atomlens.load(model_path, exact_filters=True)
+        expected = [float(found["energy"]) for found in model.predict(read(structures, ":"))]
+        assert exact == expected
+        assert exact != tabulated
+        assert exact == pytest.approx(tabulated, abs=1e-4)
+
+    def test_evaluate(self, run, model_path, structures, tmp_path):
+        run("predict", model_path, structures, "--out", tmp_path / "out.xyz", "--exact-filters")
+        words = ("evaluate", model_path, tmp_path / "out.xyz", "--json")
+        exact, tabulated = (
+            json.loads(run(*words, *flag).out)["errors"]["forces"]["mae"] for flag in (("--exact-filters",), ())
+        )
+        assert exact < tabulated
+
+    def test_explain(self, run, model_path, structures, tmp_path):
+        words = ("explain", model_path, structures, "--probe", "O", "--json", "--out")
+        exact = json.loads(run(*words, tmp_path / "exact", "--exact-filters").out)
+        tabulated = json.loads(run(*words, tmp_path / "tabulated").out)
+        one, other = (facts["atom_energies"]["structures"][1]["values"] for facts in (exact, tabulated))
+        assert one != other
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+    def test_train(self, run, archive, tmp_path):
+        words = ("--data", archive, *LABELS, *SMALL, "--epochs", 1, "--exact-filters", "--out", tmp_path / "out")
+        result = run("train", *words)
+        assert result.code == 0, result.err
+        facts = json.loads(run("info", tmp_path / "out", "--json").out)
+        assert facts["config"]["representation"]["filter_accuracy"] is None
+        assert facts["tables"] == []
+        assert facts["filters"] == "evaluated for every pair, without a table"
+
+    def test_study(self, run, monkeypatch, tmp_path):
+        configs = []
+        monkeypatch.setattr(
+            "atomlens.study.pipeline.run_study", lambda *words, **_: configs.append(words[2].model.representation)
+        )
+        for flags in ((), ("--exact-filters",), ("--exact-filters", "--set", "model.representation.features=8")):
+            assert run("study", "water", "--out", tmp_path / "out", *flags).code == 0
+        assert [(config.filter_accuracy, config.features) for config in configs] == [(1e-6, 64), (None, 64), (None, 8)]
+
 
 class TestHelp:
     @pytest.mark.parametrize("command", ["", "study", "train", "evaluate", "predict", "explain", "info"])

@@ -68,7 +68,7 @@ class Homesick(SchNet):
     """Forgets in which image a neighbour is."""
 
     def forward(self, batch):
-        return super().forward(replace(batch, pairs=replace(batch.pairs, shift=None)))
+        return super().forward(replace(batch, pairs=replace(batch.pairs, shift=None), vectors=None))
 
 
 class CellBound(SchNet):
@@ -142,7 +142,7 @@ class Mutual(SchNet):
             neighbour=torch.cat([pairs.neighbour, pairs.centre]),
             shift=None if pairs.shift is None else torch.cat([pairs.shift, -pairs.shift]),
         )
-        return super().forward(replace(batch, pairs=both))
+        return super().forward(replace(batch, pairs=both, vectors=None))
 
 
 class Rounded(SchNet):
@@ -301,7 +301,8 @@ def test_broken_model_is_caught(kind, check):
 @pytest.mark.parametrize("check", ["cutoff value", "cutoff slope", "cutoff curvature"])
 def test_dropped_cutoff_function_is_caught(check):
     model = make_model()
-    model.representation.filters._fade = no_cutoff
+    filters = model.representation.filters
+    filters._fade, filters.grid = no_cutoff, replace(filters.grid, fade="none")
     assert CHECKS[check].run(Subject.of(model)).passed is False
 
 
@@ -320,6 +321,21 @@ def test_mean_that_promises_continuity_is_caught(check):
     assert CHECKS[check].run(Subject.of(model)).passed is False
 
 
+class Coarse(Model):
+    """Tables that nobody refines."""
+
+    def refine_tables(self, margin=1.0):
+        del margin  # it would raise the number of knots
+        return [self.representation.filters.certify()]
+
+
+def test_coarse_tables_are_caught():
+    model = make_model()
+    model.representation.filters.grid = replace(model.representation.filters.grid, intervals=64)
+    model.__class__ = Coarse
+    assert CHECKS["tables"].run(Subject.of(model)).passed is False
+
+
 def test_every_check_has_been_seen_to_fail():
     caught = {check for _, check in REPRESENTATIONS + MODELS}
-    assert caught | {"cutoff value", "cutoff slope", "cutoff curvature"} == set(CHECKS)
+    assert caught | {"cutoff value", "cutoff slope", "cutoff curvature", "tables"} == set(CHECKS)

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,8 @@ from ase.build import bulk, molecule
 
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
-from atomlens.explain import Plane, local_chemical_potential, potential_cut
-from atomlens.explain.chemical_potential import _incoming
+from atomlens.explain import Plane, chemical_potential, local_chemical_potential, potential_cut
+from atomlens.explain.chemical_potential import Surroundings
 from atomlens.model import Model, ModelConfig
 
 
@@ -17,6 +19,17 @@ def model():
     made = Model(ModelConfig(), [1, 6, 8]).set_precision(torch.float64)
     made.energy_readout.set_scale(1.0, {1: -13.6, 6: -1030.0, 8: -2040.0})
     return made
+
+
+@pytest.fixture(scope="module")
+def exact(model):
+    """The same weights without a table, for comparison with formulas."""
+    return copy.deepcopy(model).set_exact_filters()
+
+
+def residual(block, message):
+    """Dense(ssp(Dense(message))), thesis fig. 4.2."""
+    return block.atomwise_out(torch.nn.functional.softplus(block.atomwise_mid(message)) - np.log(2.0))
 
 
 def one_way(model, system, point, number, images=((0.0, 0.0, 0.0),)):
@@ -31,38 +44,60 @@ def one_way(model, system, point, number, images=((0.0, 0.0, 0.0),)):
     near = distances < schnet.cutoff
     toward = schnet.filters(distances[near])
     for block, filters, of_probe in zip(schnet.blocks, inside, toward, strict=True):
-        heard = block.atomwise_in(x)[owners[near]]
-        message = (heard * of_probe).sum(dim=0, keepdim=True)
-        residual = block.atomwise_out(torch.nn.functional.softplus(block.atomwise_mid(message)) - np.log(2.0))
-        probe, x = probe + residual, x + block(x, filters, batch, None)
+        heard = block.atomwise_in(x)
+        message = (heard[owners[near]] * of_probe).sum(dim=0, keepdim=True)
+        among = torch.zeros_like(x).index_add(0, batch.pairs.centre, heard[batch.pairs.neighbour] * filters)
+        probe, x = probe + residual(block, message), x + residual(block, among)
     hidden = torch.nn.functional.softplus(readout.first(probe)) - np.log(2.0)
     return float(readout.second(hidden))
 
 
-def test_equals_a_brute_force_run_with_one_way_messages(model):
+def test_equals_a_brute_force_run_with_one_way_messages(exact, model):
     system = AtomicSystem.from_ase(molecule("CH3CH2OH"))
     points = np.random.default_rng(0).uniform(-3, 3, (6, 3))
-    values = local_chemical_potential(model, system, points, "O", relative_to="references")
     with torch.no_grad():
-        np.testing.assert_allclose(values, [one_way(model, system, point, 8) for point in points], rtol=1e-10)
+        expected = np.array([one_way(exact, system, point, 8) for point in points])
+    values = local_chemical_potential(exact, system, points, "O", relative_to="references")
+    np.testing.assert_allclose(values, expected, rtol=1e-10)
+    # The table's filters are off by up to 1e-6 of their range.
+    values = local_chemical_potential(model, system, points, "O", relative_to="references")
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_crystal_acts_with_its_images(model):
+def test_crystal_acts_with_its_images(exact):
     system = AtomicSystem.from_ase(bulk("C"))
     points = np.random.default_rng(0).uniform(-4, 8, (4, 3))
     images = [(np.array(shift) - 10) @ system.cell for shift in np.ndindex(21, 21, 21)]
-    values = local_chemical_potential(model, system, points, "H", relative_to="references")
+    values = local_chemical_potential(exact, system, points, "H", relative_to="references")
     with torch.no_grad():
-        np.testing.assert_allclose(values, [one_way(model, system, p, 1, images) for p in points], rtol=1e-10)
+        np.testing.assert_allclose(values, [one_way(exact, system, p, 1, images) for p in points], rtol=1e-10)
 
 
 def test_mixed_boundaries_count_images_in_one_direction():
     system = AtomicSystem.from_ase(Atoms("C", cell=[2.0, 0, 0], pbc=[True, False, False]))
-    (point, _), shifts, nearest = _incoming(system, np.array([[0.9, 0.0, 1.0]]), 4.0)
+    points = np.array([[0.9, 0.0, 1.0]])
+    around = Surroundings.near(system, points, 4.0)
+    point, image, nearest = around.heard(points)
     expected = sum(abs(0.9 - 2.0 * k) ** 2 + 1.0 < 16.0 for k in range(-9, 9))
-    assert len(point) == expected
-    assert not shifts[:, 1:].any()
+    assert len(point) == len(image) == expected
+    assert not around.shift[:, 1:].any()
     assert nearest[0] == pytest.approx(np.hypot(0.9, 1.0))
+
+
+@pytest.mark.parametrize("structure", [molecule("C60"), bulk("NaCl", "rocksalt", a=5.6), molecule("CH4")], ids=str)
+def test_a_tree_finds_what_all_distances_say(structure, monkeypatch):
+    system = AtomicSystem.from_ase(structure)
+    points = np.random.default_rng(0).uniform(-3, 6, (50, 3))
+    points[7] = system.positions[0]  # at no distance at all
+    around = Surroundings.near(system, points, 4.0)
+    found = []
+    for few in (0, 1_000_000):
+        monkeypatch.setattr(chemical_potential, "FEW_IMAGES", few)
+        found.append(around.heard(points))
+    for by_tree, plain in zip(*found, strict=True):
+        np.testing.assert_allclose(by_tree, plain, rtol=1e-14, atol=0)
+    assert (np.diff(found[0][0]) >= 0).all()
+    assert found[0][2][7] == 0.0
 
 
 def test_has_the_symmetry_of_the_molecule(model):
@@ -83,13 +118,26 @@ def test_far_away_it_is_the_isolated_atom(model):
     np.testing.assert_allclose(far, alone, rtol=1e-12)
 
 
-def test_chunks_change_nothing(model, monkeypatch):
+@pytest.mark.parametrize("bound", ["PROBES_PER_CHUNK", "PAIRS_PER_CHUNK"])
+@pytest.mark.parametrize("structure", [molecule("CH4"), bulk("C")], ids=str)
+def test_chunks_change_nothing(model, monkeypatch, bound, structure):
     points = np.random.default_rng(0).uniform(-3, 3, (50, 3))
-    whole = local_chemical_potential(model, molecule("CH4"), points, "H")
-    monkeypatch.setattr("atomlens.explain.chemical_potential.PROBES_PER_CHUNK", 7)
-    np.testing.assert_allclose(
-        local_chemical_potential(model, molecule("CH4"), points, "H", title="t"), whole, rtol=1e-12
-    )
+    sizes = []
+    plain = chemical_potential.with_probes
+
+    def counted(*arguments):
+        batch, nearest = plain(*arguments)
+        sizes.append(len(nearest))
+        return batch, nearest
+
+    monkeypatch.setattr(chemical_potential, "with_probes", counted)
+    whole = local_chemical_potential(model, structure, points, "H")
+    assert sizes == [50]
+    monkeypatch.setattr(chemical_potential, bound, 35)
+    parts = local_chemical_potential(model, structure, points, "H", title="t")
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
+    assert len(sizes) > 2
+    assert sum(sizes[1:]) == 50
 
 
 def test_cut_lies_where_it_says(model):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk, molecule
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError, compare_atoms
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
@@ -66,3 +66,25 @@ def test_strange_elements_are_refused(model):
     ammonia.calc = atomlens.Calculator(model)
     with pytest.raises(InputError, match="N is an element that the model never saw"):
         ammonia.get_potential_energy()
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (lambda atoms: None, []),
+        (lambda atoms: atoms.positions.__iadd__(1e-13), ["positions"]),
+        (lambda atoms: atoms.positions.__setitem__((0, 0), np.nan), ["positions"]),
+        (lambda atoms: atoms.numbers.__setitem__(0, 8), ["numbers"]),
+        (lambda atoms: atoms.set_pbc([True, False, False]), ["pbc"]),
+        (lambda atoms: atoms.set_cell([9.0, 9.0, 9.0]), ["cell"]),
+        (lambda atoms: atoms.set_initial_charges([0.1] + [0.0] * (len(atoms) - 1)), ["initial_charges"]),
+        (lambda atoms: atoms.pop(), ["positions", "numbers"]),
+    ],
+)
+def test_what_changed_is_what_ase_says(model, change, names):
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = atomlens.Calculator(model)
+    atoms.get_potential_energy()
+    change(atoms)
+    assert sorted(atoms.calc.check_state(atoms)) == sorted(names)
+    assert set(compare_atoms(atoms.calc.atoms, atoms)) == set(names)

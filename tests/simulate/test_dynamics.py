@@ -4,7 +4,7 @@ import torch
 from ase.build import molecule
 
 from atomlens.model import Model, ModelConfig
-from atomlens.simulate import EnergyTrace, constant_energy_run
+from atomlens.simulate import Calculator, EnergyTrace, constant_energy_run
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +47,16 @@ def test_drift_is_the_slope_per_picosecond():
     times = np.linspace(0, 2000, 50)
     trace = EnergyTrace(times, np.zeros(50), 3e-6 * times)
     assert trace.drift == pytest.approx(3e-3)
+
+
+def test_nothing_is_computed_twice(model, monkeypatch):
+    calls = []
+    plain = Calculator.calculate
+
+    def counted(self, *arguments):
+        calls.append(arguments)
+        plain(self, *arguments)
+
+    monkeypatch.setattr(Calculator, "calculate", counted)
+    constant_energy_run(model, molecule("H2O"), temperature=300, duration=5, timestep=0.5, title="t")
+    assert len(calls) == 11

@@ -9,6 +9,7 @@ import typer
 
 from atomlens.cli.options import (
     Device,
+    ExactFilters,
     Json,
     Labels,
     ModelPath,
@@ -29,6 +30,7 @@ def evaluate(
     split: Annotated[Path | None, typer.Option(help="A split.json; only its --subset is tested.")] = None,
     subset: Annotated[str | None, typer.Option(help="Of the split: train, validation or test (test).")] = None,
     device: Device = "cpu",
+    exact_filters: ExactFilters = False,
     as_json: Json = False,
 ) -> None:
     """Test a model on labelled structures: MAE and RMSE, beside those of the mean predictor."""
@@ -41,7 +43,7 @@ def evaluate(
     subset = subset or "test"
     if subset not in SUBSETS:
         raise InputError(f"there is no subset '{subset}'; choose one of {', '.join(SUBSETS)}")
-    loaded = load(model, device)
+    loaded = load(model, device, exact_filters=exact_filters)
     data = data.expanduser()
     structures = read_labelled(data, split_labels(label), position_unit)
     if split is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from atomlens.cli.options import Device, Json, ModelPath, PositionUnit, load, print_json
+from atomlens.cli.options import Device, ExactFilters, Json, ModelPath, PositionUnit, load, print_json
 from atomlens.errors import InputError
 
 
@@ -26,6 +26,7 @@ def explain(
     structure: Annotated[int, typer.Option(help="Which structure to cut through, counted from 0.")] = 0,
     position_unit: PositionUnit = None,
     device: Device = "cpu",
+    exact_filters: ExactFilters = False,
     as_json: Json = False,
 ) -> None:
     """Show what a model has learned: energy contributions of the atoms, and the potential that a probe atom feels.
@@ -36,7 +37,7 @@ def explain(
     from atomlens.study.explanation import explain_structures
 
     atoms = None if plane is None else _three_atoms(plane)
-    loaded = load(model, device)
+    loaded = load(model, device, exact_filters=exact_filters)
     structures, out = structures.expanduser(), out.expanduser()
     systems = read_structures(structures, position_unit)
     try:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from atomlens.cli.options import Json, ModelPath, model_file, print_json
 
 
 def info(model: ModelPath, as_json: Json = False) -> None:
-    """Tell what a model file holds: configuration, elements, units, how it was trained; and check its fingerprint."""
+    """Tell what a model file holds, and check its fingerprint.
+
+    Configuration, elements, units, how it was trained, and how exact the table of its filters is.
+    """
     from atomlens.data.system import symbol
     from atomlens.model_file import load_model, read_header
 
@@ -20,9 +26,20 @@ def info(model: ModelPath, as_json: Json = False) -> None:
         "parameters": sum(parameter.numel() for parameter in loaded.parameters()),
         "elements": [symbol(number) for number in loaded.elements],
         "fingerprint": "energies and forces are those of the time of saving",
+        "filters": _filters(header),
         **{
             key: header[key]
-            for key in ("charges", "format_version", "precision", "units", "config", "provenance", "digest")
+            for key in (
+                "tables",
+                "table_effect",
+                "charges",
+                "format_version",
+                "precision",
+                "units",
+                "config",
+                "provenance",
+                "digest",
+            )
         },
     }
     if as_json:
@@ -30,4 +47,19 @@ def info(model: ModelPath, as_json: Json = False) -> None:
         return
     import yaml
 
-    typer.echo(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).rstrip())
+    typer.echo(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120).rstrip())
+
+
+def _filters(header: Mapping[str, Any]) -> str:
+    """The certificates of a model file in words."""
+    if not header["tables"]:
+        return "evaluated for every pair, without a table"
+    tables = [
+        f"table of {found['intervals']} intervals over {found['end']:g} Å, interpolation error {found['error']:.1e} of "
+        f"their range (bound {found['bound']:g})"
+        for found in header["tables"]
+    ]
+    effect = [
+        f"{name.replace('_', ' ')} by {off:.1e} {header['units'][name]}" for name, off in header["table_effect"].items()
+    ]
+    return f"{'; '.join(tables)}; changes {', '.join(effect)} at most in the fingerprint's structures"

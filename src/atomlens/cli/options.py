@@ -30,6 +30,22 @@ Labels = Annotated[
         "Not needed where the file states its units.",
     ),
 ]
+ExactFilters = Annotated[
+    bool,
+    typer.Option(
+        "--exact-filters",
+        help="Evaluate the filter networks for every pair of atoms instead of looking them up in their table: slower; "
+        "tells how much the table matters.",
+    ),
+]
+TrainExactFilters = Annotated[
+    bool,
+    typer.Option(
+        "--exact-filters",
+        help="Train a model that evaluates its filter networks for every pair of atoms instead of looking them up in a "
+        "table: slower (sets filter_accuracy to null).",
+    ),
+]
 PositionUnit = Annotated[str | None, typer.Option(help="Unit of positions, where it is not Å: bohr, nm.")]
 Settings = Annotated[
     list[str] | None,
@@ -39,7 +55,9 @@ Settings = Annotated[
 ]
 
 
-def apply_settings(values: dict[str, Any], flags: Mapping[str, Any], settings: list[str] | None) -> None:
+def apply_settings(
+    values: dict[str, Any], flags: Mapping[str, Any], settings: list[str] | None, *, exact_filters: bool = False
+) -> None:
     """Put flags that were given, by path, and then ``KEY=VALUE`` texts into nested mappings; texts are read as YAML.
 
     Raises:
@@ -48,6 +66,8 @@ def apply_settings(values: dict[str, Any], flags: Mapping[str, Any], settings: l
     for path, value in flags.items():
         if value is not None:
             set_by_path(values, path, value)
+    if exact_filters:
+        set_by_path(values, "model.representation.filter_accuracy", None)
     for text in settings or []:
         path, equals, value = text.partition("=")
         if not equals or not path:
@@ -75,8 +95,8 @@ def split_labels(labels: list[str] | None) -> dict[str, str] | None:
     return named
 
 
-def load(path: Path, device: str) -> Model:
-    """Load a model onto a device.
+def load(path: Path, device: str, *, exact_filters: bool = False) -> Model:
+    """Load a model onto a device, with the filters' table or with exact filters.
 
     Raises:
         InputError: the file is no sound model, or the device does not exist here.
@@ -90,7 +110,7 @@ def load(path: Path, device: str) -> Model:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].split(", ")[0][:120]
         raise InputError(f"--device {device} cannot be used here ({reason}); try --device cpu") from None
-    return load_model(model_file(path), device)
+    return load_model(model_file(path), device, exact_filters=exact_filters)
 
 
 def model_file(path: Path) -> Path:

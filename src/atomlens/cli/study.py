@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from atomlens.cli.options import Json, Settings, apply_settings, print_json
+from atomlens.cli.options import Json, Settings, TrainExactFilters, apply_settings, print_json
 from atomlens.config import template
 
 
@@ -29,6 +29,7 @@ def study(
         str | None, typer.Option(help="Element of the probe atom (H, or the lightest of the molecule).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of sampling, split and training (0).")] = None,
+    exact_filters: TrainExactFilters = False,
     settings: Settings = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train anew on the reference data in --out.")] = False,
     show_template: Annotated[bool, typer.Option("--template", help="Print every setting with its meaning.")] = False,
@@ -56,7 +57,7 @@ def study(
         "training.epochs": epochs,
         "probe": probe,
     }
-    apply_settings(values, flags, settings)
+    apply_settings(values, flags, settings, exact_filters=exact_filters)
     from atomlens.study.pipeline import run_study
 
     summary = run_study(structure, out.expanduser(), StudyConfig.with_defaults(values), retrain=retrain)

@@ -12,6 +12,7 @@ from atomlens.cli.options import (
     Labels,
     PositionUnit,
     Settings,
+    TrainExactFilters,
     apply_settings,
     print_errors,
     print_json,
@@ -48,6 +49,7 @@ def train(
     features: Annotated[int | None, typer.Option(help="Length of an atom's feature vector (64).")] = None,
     interactions: Annotated[int | None, typer.Option(help="Interaction blocks (3).")] = None,
     cutoff: Annotated[float | None, typer.Option(help="Neighbours within this distance in Å (5.0).")] = None,
+    exact_filters: TrainExactFilters = False,
     accelerator: Annotated[str | None, typer.Option(help="cpu, gpu or auto.")] = None,
     devices: Annotated[int | None, typer.Option(help="How many devices, in one process each.")] = None,
     settings: Settings = None,
@@ -99,7 +101,7 @@ def train(
         "model.representation.interactions": interactions,
         "model.representation.cutoff": cutoff,
     }
-    apply_settings(values, flags, settings)
+    apply_settings(values, flags, settings, exact_filters=exact_filters)
     if "data" not in values:
         raise InputError("no data given; name a run file or use --data (atomlens train --help has examples)")
     _train(RunConfig.parse(values, file=str(run) if run else None), out, resume=resume, as_json=as_json)

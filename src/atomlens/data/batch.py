@@ -27,8 +27,9 @@ class Pairs:
 class Batch:
     """Structures laid end to end. Every count is a length: ``numbers.shape[0]`` atoms, ``cell.shape[0]`` systems.
 
-    The last three fields are the core's openings for explanations (DESIGN): extra atoms with incoming pairs only are
-    probes, ``initial_features`` replace the embedding look-up, ``weight`` fades an atom's messages and readout terms.
+    ``weight`` and ``initial_features`` are the core's openings for explanations (DESIGN), with extra atoms that have
+    incoming pairs only (probes): ``initial_features`` replace the embedding look-up, ``weight`` fades an atom's
+    messages and readout terms. ``vectors`` are what energies are differentiated by.
     """
 
     numbers: Tensor  # (atoms,) int64 atomic numbers
@@ -40,6 +41,7 @@ class Batch:
     pairs: Pairs
     weight: Tensor | None = None  # (atoms,) weight of messages and terms; None: one for all
     initial_features: Tensor | None = None  # (atoms, F); None: looked up by atomic number
+    vectors: Tensor | None = None  # (pairs, 3) Å, what `pair_vectors` returns; None: computed from positions and cells
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -53,12 +55,21 @@ class Batch:
 
     def pair_vectors(self) -> Tensor:
         """r_j - r_i of each pair, (pairs, 3) in Å, images included; differentiable in positions and cell."""
-        pairs, positions = self.pairs, self.positions
+        return self._vectors_at(self.positions, self.cell) if self.vectors is None else self.vectors
+
+    def moved(self, positions: Tensor, cell: Tensor) -> Batch:
+        """The same structures, with their vectors, at other positions (atoms, 3) and in other cells (systems, 3, 3)."""
+        return replace(self, positions=positions, cell=cell, vectors=self._vectors_at(positions, cell))
+
+    def _vectors_at(self, positions: Tensor, cell: Tensor) -> Tensor:
+        pairs = self.pairs
         vectors = positions.index_select(0, pairs.neighbour) - positions.index_select(0, pairs.centre)
-        if self.pairs.shift is None:
+        if pairs.shift is None:
             return vectors
-        cell = self.cell.index_select(0, self.system.index_select(0, self.pairs.centre))
-        return vectors + torch.einsum("pa,pab->pb", self.pairs.shift.to(cell.dtype), cell)
+        shift = pairs.shift.to(cell.dtype)
+        if cell.shape[0] == 1:  # spares a copy of the cell for every pair
+            return torch.addmm(vectors, shift, cell[0])
+        return vectors + torch.einsum("pa,pab->pb", shift, cell.index_select(0, self._system_of_pairs()))
 
     def strained(self, strain: Tensor) -> Batch:
         """Positions and cells mapped by r ← r (1 + ε), ε (systems, 3, 3) symmetrised."""
@@ -68,7 +79,31 @@ class Batch:
             self,
             positions=self.positions + torch.einsum("na,nab->nb", self.positions, per_atom),
             cell=self.cell + torch.bmm(self.cell, symmetric),
+            vectors=None,
         )
+
+    def net_forces(self, slopes: Tensor) -> Tensor:
+        """-∂E/∂r_i, (atoms, 3), from ∂E/∂(r_j - r_i) of each pair, (pairs, 3)."""
+        forces = _add_rows(slopes.new_zeros(self.numbers.shape[0], 3), self.pairs.centre, slopes)
+        return _add_rows(forces, self.pairs.neighbour, -slopes)
+
+    def virial(self, slopes: Tensor) -> Tensor:
+        """∂E/∂ε of a symmetric strain, (systems, 3, 3), from ∂E/∂(r_j - r_i) of each pair, (pairs, 3)."""
+        vectors, systems = self.pair_vectors(), self.cell.shape[0]
+        if systems == 1:
+            virial = (vectors.T @ slopes)[None]
+        else:
+            products = (vectors[:, :, None] * slopes[:, None, :]).reshape(-1, 9)
+            virial = _add_rows(products.new_zeros(systems, 9), self._system_of_pairs(), products).view(-1, 3, 3)
+        return 0.5 * (virial + virial.transpose(1, 2))
+
+    def _system_of_pairs(self) -> Tensor:
+        return self.system.index_select(0, self.pairs.centre)
+
+
+def _add_rows(sums: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    # For rows as short as these torch's scatter_add takes a tenth of the time of its index_add.
+    return sums.scatter_add(0, rows[:, None].expand_as(values), values)
 
 
 for _kind, _name in ((Pairs, "atomlens.Pairs"), (Batch, "atomlens.Batch")):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from ase.data import atomic_numbers
 from ase.geometry import complete_cell
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from atomlens.data.batch import Batch, Pairs
@@ -24,7 +25,9 @@ from atomlens.explain.baseline import Baseline, energy_baseline
 from atomlens.model import Model, Structure
 from atomlens.progress import track
 
-PROBES_PER_CHUNK = 1000
+PROBES_PER_CHUNK = 5_000  # more bring nothing, fewer repeat the molecule's own share of the work too often
+PAIRS_PER_CHUNK = 500_000  # bounds the memory where a probe hears many atoms: about 100 MB
+FEW_IMAGES = 100  # up to which distances from all of them are found faster than by a tree
 MAX_GRID_POINTS = 1_000_000
 
 
@@ -173,11 +176,13 @@ def _probed(
     """A probe's energy term at points (points, 3), in eV, and their distances from the nearest atom in Å."""
     system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
     molecule = model.collate([system])
+    around = Surroundings.near(system, points, model.cutoff)
+    size = around.probes_at_once(points)
     values, distances = [], []
     with track(title, len(points), "points") as bar:
-        for start in range(0, len(points), PROBES_PER_CHUNK):
-            chunk = points[start : start + PROBES_PER_CHUNK]
-            batch, nearest = with_probes(molecule, system, chunk, number, model.cutoff)
+        for start in range(0, len(points), size):
+            chunk = points[start : start + size]
+            batch, nearest = with_probes(molecule, around, chunk, number)
             terms = model.predict(batch, forces=False, stress=False)["atom_energies"]
             values.append(terms[len(system.numbers) :].cpu().numpy())
             distances.append(nearest)
@@ -185,23 +190,61 @@ def _probed(
     return np.concatenate(values), np.concatenate(distances)
 
 
-def with_probes(
-    molecule: Batch, system: AtomicSystem, points: np.ndarray, number: int, cutoff: float | None
-) -> tuple[Batch, np.ndarray]:
+@dataclass(frozen=True)
+class Surroundings:
+    """The atoms that probes can hear, with their images."""
+
+    positions: np.ndarray  # (images, 3) Å
+    atom: np.ndarray  # (images,) which atom of the structure each is
+    shift: np.ndarray  # (images, 3) by which lattice vectors it was moved
+    cutoff: float  # Å; infinite where probes hear everything
+    tree: cKDTree  # of the positions
+
+    @classmethod
+    def near(cls, system: AtomicSystem, points: np.ndarray, cutoff: float | None) -> Surroundings:
+        """All that lies within ``cutoff`` Å (None: everything) of one of the points (points, 3), and more."""
+        shifts, atoms = _shifts_near(system, points, cutoff or 0.0), len(system.numbers)
+        positions = (system.positions[None] + (shifts @ system.cell)[:, None]).reshape(-1, 3)
+        atom = np.tile(np.arange(atoms), len(shifts))
+        cutoff = np.inf if cutoff is None else cutoff
+        return cls(positions, atom, shifts.repeat(atoms, axis=0), cutoff, cKDTree(positions))
+
+    def probes_at_once(self, points: np.ndarray) -> int:
+        """How many probes stay within the bounds on probes and pairs, judged by every hundredth point."""
+        sample = points[:: max(len(points) // 100, 1)]
+        most = int(self.tree.query_ball_point(sample, self.cutoff, return_length=True).max())
+        return max(min(PROBES_PER_CHUNK, PAIRS_PER_CHUNK // max(most, 1)), 1)
+
+    def heard(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pairs (point, image) within the cutoff, ordered by both, and each point's distance from the nearest image.
+
+        In a crystal with nothing within the cutoff the distance is that to the nearest image looked at, or farther.
+        """
+        if len(self.positions) > FEW_IMAGES and self.cutoff < np.inf:
+            found = cKDTree(points).sparse_distance_matrix(self.tree, self.cutoff, output_type="ndarray")
+            key = found["i"] * len(self.positions) + found["j"]
+            point, image = np.divmod(np.sort(key[found["v"] < self.cutoff]), len(self.positions))
+            return point, image, self.tree.query(points)[0]
+        # |p - q|² by matrix product would round near zero; a loop over axes needs no (points, images, 3) array.
+        distances = np.sqrt(sum((points[:, None, axis] - self.positions[None, :, axis]) ** 2 for axis in range(3)))
+        point, image = np.nonzero(distances < self.cutoff)
+        return point, image, distances.min(axis=1)
+
+
+def with_probes(molecule: Batch, around: Surroundings, points: np.ndarray, number: int) -> tuple[Batch, np.ndarray]:
     """A batch of one structure with probe atoms appended: each hears the structure, none is heard.
 
     Args:
         molecule: the structure as a batch of its own.
-        system: the same structure.
+        around: what probes can hear of it.
         points: (probes, 3) in Å.
         number: atomic number of the probes.
-        cutoff: in Å; None for every pair.
 
     Returns:
         The batch, and each probe's distance from the nearest atom, (probes,) in Å.
     """
     atoms, probes = molecule.numbers.shape[0], len(points)
-    pair_rows, shift, nearest = _incoming(system, points, cutoff)
+    point, image, nearest = around.heard(points)
     device = molecule.numbers.device
 
     def joined(old: Tensor, new: np.ndarray) -> Tensor:
@@ -214,28 +257,12 @@ def with_probes(
         positions=joined(molecule.positions, points),
         system=joined(molecule.system, np.zeros(probes)),
         pairs=Pairs(
-            centre=joined(pairs.centre, pair_rows[0] + atoms),
-            neighbour=joined(pairs.neighbour, pair_rows[1]),
-            shift=None if pairs.shift is None else joined(pairs.shift, shift),
+            centre=joined(pairs.centre, point + atoms),
+            neighbour=joined(pairs.neighbour, around.atom[image]),
+            shift=None if pairs.shift is None else joined(pairs.shift, around.shift[image]),
         ),
     )
     return batch, nearest
-
-
-def _incoming(
-    system: AtomicSystem, points: np.ndarray, cutoff: float | None
-) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
-    """Pairs (point, atom) within the cutoff, their lattice shifts, and each point's distance from the nearest atom.
-
-    In a crystal with nothing within the cutoff the distance is that to the nearest image looked at, or farther.
-    """
-    shifts = _shifts_near(system, points, cutoff or 0.0)
-    images = (system.positions[None] + (shifts @ system.cell)[:, None]).reshape(-1, 3)
-    # |p - q|² by matrix product would round near zero; a loop over axes needs no (points, images, 3) array.
-    distances = np.sqrt(sum((points[:, None, axis] - images[None, :, axis]) ** 2 for axis in range(3)))
-    point, image = np.nonzero(distances < (np.inf if cutoff is None else cutoff))
-    shift, atom = np.divmod(image, len(system.numbers))
-    return (point, atom), shifts[shift], distances.min(axis=1)
 
 
 def _shifts_near(system: AtomicSystem, points: np.ndarray, reach: float) -> np.ndarray:

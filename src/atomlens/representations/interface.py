@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from atomlens.data.batch import Batch
+
+# Features (atoms, F), and the map from ∂E/∂features to ∂E/∂(r_j - r_i) of every pair, (pairs, 3).
+Linearised = tuple[Tensor, Callable[[Tensor], Tensor]]
 
 
 class Representation(nn.Module, ABC):
@@ -19,3 +23,15 @@ class Representation(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
         """Features, (atoms, F)."""
+
+    @abstractmethod
+    def linearised(self, batch: Batch) -> Linearised | None:
+        """Features with their derivatives by pair vectors written out, called outside of autograd.
+
+        Returns:
+            None where there is nothing faster than autograd.
+        """
+
+    @abstractmethod
+    def bytes_needed(self, atoms: int, pairs: int) -> int:
+        """An estimate of the memory that features and their derivatives take, for batches of that size."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -13,10 +16,22 @@ from atomlens.data.batch import Batch
 from atomlens.data.system import MAX_ATOMIC_NUMBER
 from atomlens.errors import InputError
 from atomlens.ops.activations import shifted_softplus
-from atomlens.ops.cfconv import cfconv
+from atomlens.ops.cfconv import (
+    InteractionStep,
+    Kernels,
+    Lookup,
+    PairGraph,
+    cfconv,
+    interaction,
+    kernels_for,
+    table_cfconv,
+)
 from atomlens.ops.radial import CUTOFF_FUNCTIONS, gaussian_basis
 from atomlens.ops.segment import segment_sum
-from atomlens.representations.interface import Representation
+from atomlens.representations.interface import Linearised, Representation
+from atomlens.representations.tabulated import Tabulated
+
+Convolution = Callable[[Tensor], Tensor]
 
 
 class SchNetConfig(Config):
@@ -32,6 +47,11 @@ class SchNetConfig(Config):
     gaussian_range: float | None = Field(None, gt=0, description="last Gaussian centre, Å; null: the cutoff")
     gaussian_spacing: float = Field(0.1, gt=0, description="distance between Gaussian centres, Å")
     gaussian_gamma: float = Field(10.0, gt=0, description="γ of exp(-γ (d - μ)²), Å⁻²")
+    filter_accuracy: float | None = Field(
+        1e-6,
+        gt=0,
+        description="interpolation error allowed in tabulated filters, of their range; null: exact, for every pair",
+    )
     filter_activations: Literal[1, 2] = Field(1, description="2: an activation after the second filter layer as well")
     shared_filters: bool = Field(False, description="one filter network for all blocks")
     aggregation: Literal["sum", "mean"] = Field("sum", description="over neighbours; 'mean' is eq. 4.14 for crystals")
@@ -57,7 +77,7 @@ class SchNetConfig(Config):
         return end
 
 
-class FilterNetworks(nn.Module):
+class FilterNetworks(Tabulated):
     """W_t(d) = [ssp] Dense(ssp(Dense(e(d)))) · fc(d) for all blocks in one pass (thesis eq. 4.11 and fig. 4.2).
 
     The blocks' weights are stacked, so that one matrix product serves every block.
@@ -66,11 +86,13 @@ class FilterNetworks(nn.Module):
     centres: Tensor
 
     def __init__(self, config: SchNetConfig) -> None:
-        super().__init__()
+        # Without a cutoff filters are constant once the last Gaussian has died away, below e⁻⁴⁰.
+        end = config.cutoff or config.range + math.sqrt(40.0 / config.gaussian_gamma)
+        super().__init__(end, fade=config.cutoff_function, accuracy=config.filter_accuracy)
         blocks = 1 if config.shared_filters else config.interactions
         features, gaussians = config.features, config.n_gaussians
         self._gamma, self._activations = config.gaussian_gamma, config.filter_activations
-        self._cutoff, self._fade = config.cutoff or 0.0, CUTOFF_FUNCTIONS[config.cutoff_function]
+        self._cutoff, self._fade = config.cutoff or 1.0, CUTOFF_FUNCTIONS[config.cutoff_function]
         # In float64, so that a model of that precision is not held back by rounded centres.
         centres = config.gaussian_spacing * torch.arange(gaussians, dtype=torch.float64)
         self.register_buffer("centres", centres, persistent=False)
@@ -84,15 +106,17 @@ class FilterNetworks(nn.Module):
 
     def forward(self, distances: Tensor) -> Tensor:
         """Filters of every block at distances (pairs,) in Å: (blocks, pairs, F)."""
+        return self.knot_values(distances) * self._fade(distances, self._cutoff)[:, None]
+
+    def knot_values(self, distances: Tensor) -> Tensor:
+        """The networks alone, without the cutoff function: (blocks, samples, F)."""
         blocks, gaussians, features = self.first_weight.shape
         basis = gaussian_basis(distances, self.centres.to(distances.dtype), self._gamma)
         wide = self.first_weight.transpose(0, 1).reshape(gaussians, blocks * features)
         hidden = torch.addmm(self.first_bias.reshape(-1), basis, wide)
         hidden = shifted_softplus(hidden).view(-1, blocks, features).transpose(0, 1)
         filters = torch.baddbmm(self.second_bias, hidden, self.second_weight)
-        if self._activations == 2:
-            filters = shifted_softplus(filters)
-        return filters * self._fade(distances, self._cutoff)[:, None]
+        return shifted_softplus(filters) if self._activations == 2 else filters
 
 
 class Interaction(nn.Module):
@@ -104,16 +128,21 @@ class Interaction(nn.Module):
         self.atomwise_mid = _dense(features, features)
         self.atomwise_out = _dense(features, features)
 
-    def forward(self, x: Tensor, filters: Tensor, batch: Batch, per_centre: Tensor | None) -> Tensor:
-        """Residual (atoms, F); ``per_centre`` (atoms, 1) scales the sum over neighbours."""
+    def forward(self, x: Tensor, convolve: Convolution, weight: Tensor | None, per_centre: Tensor | None) -> Tensor:
+        """X + v, (atoms, F); ``weight`` (atoms, 1) fades messages, ``per_centre`` scales the sum over neighbours."""
         heard = self.atomwise_in(x)
-        if batch.weight is not None:
-            heard = heard * batch.weight.to(heard.dtype)[:, None]
-        convolved = cfconv(heard, filters, batch.pairs.centre, batch.pairs.neighbour)
+        if weight is not None:
+            heard = heard * weight
+        convolved = convolve(heard)
         if per_centre is not None:
             convolved = convolved * per_centre
         residual: Tensor = self.atomwise_out(shifted_softplus(self.atomwise_mid(convolved)))
-        return residual
+        return x + residual
+
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What `ops.cfconv.interaction` takes: the layers' weights and biases."""
+        mid, out = self.atomwise_mid, self.atomwise_out
+        return self.atomwise_in.weight, mid.weight, mid.bias, out.weight, out.bias
 
 
 class SchNet(Representation):
@@ -135,24 +164,88 @@ class SchNet(Representation):
         x = self.embed(batch)
         if not self.blocks:
             return x
-        # Distances are formed in the positions' precision and rounded once, here.
-        distances = torch.linalg.vector_norm(batch.pair_vectors(), dim=1).to(x.dtype)
-        filters = self.filters(distances).expand(len(self.blocks), -1, -1)
-        per_centre = self._inverse_counts(batch, x.dtype) if self.config.aggregation == "mean" else None
-        for block, of_block in zip(self.blocks, filters.unbind(0), strict=True):
-            x = x + block(x, of_block, batch, per_centre)
+        distances = torch.linalg.vector_norm(batch.pair_vectors(), dim=1)
+        weight = None if batch.weight is None else batch.weight.to(x.dtype)[:, None]
+        per_centre = self._inverse_counts(batch, distances, x.dtype) if self.config.aggregation == "mean" else None
+        centre, neighbour = batch.pairs.centre, batch.pairs.neighbour
+        # Kernels are opaque to torch.export; an exported program evaluates the exact filters.
+        if self.filters.exact or torch.compiler.is_exporting():
+            filters = self.filters(distances.to(x.dtype)).expand(len(self.blocks), -1, -1).unbind(0)
+            for block, part in zip(self._interactions, filters, strict=True):
+                x = block(x, partial(cfconv, filters=part, centre=centre, neighbour=neighbour), weight, per_centre)
+            return x
+        kernels = kernels_for(distances.device, x.dtype)
+        tables = self.filters.table(kernels).expand(len(self.blocks), -1, -1).unbind(0)
+        lookup = Lookup(self.filters.grid, _graph(batch, kernels), distances, x.dtype, kernels)
+        for block, part in zip(self._interactions, tables, strict=True):
+            if weight is None and per_centre is None:
+                x = interaction(x, distances, part, *block.weights(), lookup)
+            else:
+                convolve = partial(table_cfconv, table=part, distances=distances, lookup=lookup)
+                x = block(x, convolve, weight, per_centre)
         return x
+
+    @property
+    def _interactions(self) -> list[Interaction]:
+        return [cast(Interaction, block) for block in self.blocks]
+
+    def linearised(self, batch: Batch) -> Linearised | None:
+        """Features, and what turns ∂E/∂x into ∂E/∂(r_j - r_i): the blocks' passes written out, without autograd."""
+        mean = self.config.aggregation == "mean"
+        derived = type(self) is not SchNet  # its forward may be another, which this would pass over
+        if self.filters.exact or not self.blocks or mean or derived or batch.weight is not None:
+            return None
+        x = self.embed(batch)
+        vectors = batch.pair_vectors()
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        kernels = kernels_for(distances.device, x.dtype)
+        lookup = Lookup(self.filters.grid, _graph(batch, kernels), distances, x.dtype, kernels)
+        tables = self.filters.table(kernels).expand(len(self.blocks), -1, -1).unbind(0)
+        steps = [
+            InteractionStep(part, *block.weights(), lookup)
+            for block, part in zip(self._interactions, tables, strict=True)
+        ]
+        for step in steps:
+            x = step.forward(x)
+
+        def pullback(by_features: Tensor) -> Tensor:
+            by_distance = torch.zeros_like(distances)
+            for place in range(len(steps) - 1, -1, -1):
+                by_features = steps[place].backward(by_features, by_distance, last=place == 0)
+            return vectors * (by_distance / distances)[:, None]
+
+        return x, pullback
+
+    def bytes_needed(self, atoms: int, pairs: int) -> int:
+        """See `Representation.bytes_needed`."""
+        per_number = self.embedding.weight.element_size()
+        row, blocks = self.config.features * per_number, max(len(self.blocks), 1)
+        if self.filters.exact:  # per block basis, hidden layer, filters, messages and their gradients
+            return 6 * blocks * pairs * row
+        # Two arrays that each block keeps and some in flight; per pair vectors, places, weights and the two orders.
+        return atoms * row * (2 * blocks + 4) + pairs * (84 + 8 * per_number)
 
     def embed(self, batch: Batch) -> Tensor:
         """x_i⁰, (atoms, F): looked up by atomic number, or as given by the batch."""
         looked_up: Tensor = self.embedding(batch.numbers)
         return looked_up if batch.initial_features is None else batch.initial_features.to(looked_up.dtype)
 
-    def _inverse_counts(self, batch: Batch, dtype: torch.dtype) -> Tensor:
+    def _inverse_counts(self, batch: Batch, distances: Tensor, dtype: torch.dtype) -> Tensor:
         weights = torch.ones(batch.numbers.shape[0]) if batch.weight is None else batch.weight
         heard = weights.to(batch.positions).index_select(0, batch.pairs.neighbour)
+        if self.cutoff is not None:  # lists may reach farther
+            heard = heard * (distances.detach() < self.cutoff)
         counts = segment_sum(heard, batch.pairs.centre, batch.numbers.shape[0])
         return torch.where(counts > 0, 1.0 / counts.clamp(min=1e-12), counts).to(dtype)[:, None]
+
+
+def _graph(batch: Batch, kernels: Kernels) -> PairGraph:
+    """The batch's pairs in the kernels' orders, made once and kept with the pairs."""
+    kept: dict[tuple[str, int], PairGraph] = batch.pairs.__dict__.setdefault("_graphs", {})
+    key = kernels.name, batch.numbers.shape[0]
+    if key not in kept:
+        kept[key] = kernels.graph(batch.pairs.centre, batch.pairs.neighbour, batch.numbers.shape[0])
+    return kept[key]
 
 
 def _dense(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:

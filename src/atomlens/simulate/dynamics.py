@@ -67,16 +67,23 @@ def constant_energy_run(
         ZeroRotation(moving)
     engine = VelocityVerlet(moving, timestep=timestep * units.fs)
     steps = round(duration / timestep)
-    rows = [(moving.get_potential_energy(), moving.get_total_energy())]
+    rows = [_energies(moving)]
     broken = None
     with track(title, steps, "MD steps") as bar:
         for step in range(steps):
             try:
                 engine.run(1)
-                rows.append((moving.get_potential_energy(), moving.get_total_energy()))
+                rows.append(_energies(moving))
             except InputError as error:
                 broken = f"broke after {step * timestep:g} fs: {error.problem}"
                 break
             bar.advance()
     table = (np.array(rows) - rows[0]) / len(moving)
     return EnergyTrace(timestep * np.arange(len(rows)), table[:, 0], table[:, 1], broken)
+
+
+def _energies(atoms: ase.Atoms) -> tuple[float, float]:
+    """Potential and total energy in eV."""
+    # `get_total_energy` would look once more whether the potential energy is still that of these positions.
+    potential = atoms.get_potential_energy()
+    return potential, potential + atoms.get_kinetic_energy()

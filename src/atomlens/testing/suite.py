@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atomlens.model import Model, Structure
-from atomlens.testing import autograd, bookkeeping, derivatives, limits, openings, symmetry
+from atomlens.testing import autograd, bookkeeping, derivatives, limits, openings, symmetry, tables
 from atomlens.testing.result import Check, CheckResult
 from atomlens.testing.subject import Subject
 
@@ -31,6 +31,7 @@ CHECKS: dict[str, Check] = {
         Check("stress order", "differences by strain approach the stress with order 2", derivatives.stress_order),
         Check("gradcheck", "first derivatives in autograd equal numerical ones", autograd.gradcheck),
         Check("gradgradcheck", "second derivatives in autograd equal numerical ones", autograd.gradgradcheck),
+        Check("tables", "tabulated functions give what the exact ones give", tables.tables),
         Check("additivity", "atom terms add up to the total", bookkeeping.additivity),
         Check("inputs unchanged", "predicting changes no input and no weight", bookkeeping.inputs_unchanged),
         Check("precision kept", "dtype and device stay, outputs are float64", bookkeeping.precision_kept),

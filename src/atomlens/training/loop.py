@@ -30,13 +30,14 @@ from atomlens.evaluation import batches_by_pairs, predict_source
 from atomlens.files import check_folder
 from atomlens.model import Model
 from atomlens.model_file import load_model, save_model
-from atomlens.progress import Reporter, track
+from atomlens.progress import Reporter, say, track
 from atomlens.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
 from atomlens.training.config import RunConfig, TrainingConfig
 from atomlens.training.log import Row, TrainingLog, read_log
 from atomlens.training.losses import energy_forces_loss
 from atomlens.training.prepare import Material, build_model, prepare
 from atomlens.training.schedules import learning_rate
+from atomlens.training.tables import STEPS_BETWEEN, refine
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
@@ -175,10 +176,15 @@ def seconds_per_step(config: RunConfig, systems: Sequence[AtomicSystem], repeats
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        module(work).backward()
+        module(work).backward(inputs=_trained(module))
         times.append(time.perf_counter() - start)
     # The optimiser, the average and validation add about a fifth.
     return 1.2 * float(np.median(times))
+
+
+def _trained(module: nn.Module) -> list[Tensor]:
+    """What a backward pass is for; those of distances, which forces leave in the graph, would be computed in vain."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 class _Trainer:
@@ -191,6 +197,7 @@ class _Trainer:
         optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
         self.loss_module, self.optimizer = fabric.setup(_LossModule(self.model, self.weights), optimizer)
         self.progress = Progress()
+        self._intervals: list[int] = []  # of the tables, when they were last measured
         if (folder / CHECKPOINT).is_file():
             self.progress = load_checkpoint(folder / CHECKPOINT, self._modules(), self.optimizer.optimizer, identity)
         self._started = time.monotonic() - self.progress.seconds
@@ -222,6 +229,8 @@ class _Trainer:
         progress, settings = self.progress, self.config
         order = np.random.default_rng([settings.seed, progress.epoch]).permutation(len(self.train_source))
         while progress.batch < batches and self._share_done() < 1.0:
+            if progress.step % STEPS_BETWEEN == 0:
+                self._refine()
             start = progress.batch * settings.batch_size
             progress.loss_sum += self._step(order[start : start + settings.batch_size])
             progress.batch += 1
@@ -232,6 +241,14 @@ class _Trainer:
                 raise Interrupted(f"stopped at step {progress.step}; resume with --resume --out {self.folder}")
             if time.monotonic() - self._saved >= settings.checkpoint_seconds:
                 self._save()
+
+    def _refine(self) -> None:
+        """Fit the tables to the weights; every process finds the same, for their weights are."""
+        intervals = refine(self.model, self.progress.step)
+        refine(self.averaged, self.progress.step)
+        if self._intervals not in ([], intervals) and self.fabric.is_global_zero:
+            say(f"step {self.progress.step}: tables of filters now have {', '.join(map(str, intervals))} intervals")
+        self._intervals = intervals
 
     def _agreed(self, value: bool) -> bool:
         """The first process's answer, so that all processes do the same."""
@@ -246,7 +263,7 @@ class _Trainer:
         self.optimizer.zero_grad()
         # Gradients are averaged over processes; the factor makes that the average over structures.
         loss = self.loss_module(work) * (len(share) * world / len(rows))
-        self.fabric.backward(loss)
+        self.fabric.backward(loss, inputs=_trained(self.model))
         if self.config.gradient_clip is not None:
             self.fabric.clip_gradients(
                 self.loss_module, self.optimizer, max_norm=self.config.gradient_clip, error_if_nonfinite=False

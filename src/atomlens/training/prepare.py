@@ -20,6 +20,7 @@ from atomlens.model import Model
 from atomlens.training.config import RunConfig
 from atomlens.training.losses import loss_weights
 from atomlens.training.offsets import references_and_scale
+from atomlens.training.tables import MARGIN
 
 _MOST_COMPOSITIONS = 20  # that a model file lists
 _EXAMPLES = 3  # structures in a model file's fingerprint
@@ -72,6 +73,7 @@ def build_model(config: RunConfig, data: Dataset) -> Model:
         torch.manual_seed(config.training.seed)
         model = Model(config.model, data.elements, np.unique(data.charge).tolist())
     model.set_precision(getattr(torch, config.training.precision))
+    model.refine_tables(MARGIN)
     free_atoms = config.references.in_ev() if config.references else None
     references, scale = references_and_scale(data, free_atoms)
     model.energy_readout.set_scale(scale, references, free_atoms)

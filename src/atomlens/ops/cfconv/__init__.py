@@ -1,5 +1,24 @@
-"""The continuous-filter convolution of SchNet."""
+"""The continuous-filter convolution of SchNet, with filters per pair or from a table."""
 
-from atomlens.ops.cfconv.reference import cfconv
+from atomlens.ops.cfconv.backends import kernels_for, use_kernels
+from atomlens.ops.cfconv.graph import PairGraph
+from atomlens.ops.cfconv.interaction import InteractionStep, interaction
+from atomlens.ops.cfconv.kernels import Kernels
+from atomlens.ops.cfconv.reference import ReferenceKernels, cfconv
+from atomlens.ops.cfconv.spline import SplineGrid
+from atomlens.ops.cfconv.table import Lookup, spline_coefficients, table_cfconv
 
-__all__ = ["cfconv"]
+__all__ = [
+    "InteractionStep",
+    "Kernels",
+    "Lookup",
+    "PairGraph",
+    "ReferenceKernels",
+    "SplineGrid",
+    "cfconv",
+    "interaction",
+    "kernels_for",
+    "spline_coefficients",
+    "table_cfconv",
+    "use_kernels",
+]

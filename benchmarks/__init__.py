@@ -1,0 +1,1 @@
+"""Time atomlens beside other implementations of SchNet: ``python -m benchmarks`` (docs/benchmarks.md)."""

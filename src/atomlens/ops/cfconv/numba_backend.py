@@ -1,0 +1,218 @@
+"""The primitives on the CPU: tensors in, tensors out, around the kernels of `numba_kernels`."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atomlens.ops.cfconv.graph import Groups, PairGraph
+from atomlens.ops.cfconv.kernels import Kernels
+from atomlens.ops.cfconv.numba_kernels import compile_kernels, count_and_place, locate, spline_weights
+from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid
+
+_Slots = ctypes.c_int64 * 20
+_WORK_PER_THREAD = 1 << 18  # pairs × features below which a second thread costs more than it brings
+_PIECES_PER_THREAD = 8
+_FADES = ("none", "cosine", "smooth")  # in the order of the kernels' numbers
+
+
+class NumbaKernels(Kernels):
+    """Fused kernels, O(pairs · F) time and no array of pairs × features; float32 and float64."""
+
+    name = "numba"
+
+    def convolve(
+        self, x: Tensor, table: Tensor, graph: PairGraph, place: Tensor, weights: Tensor, scale: Tensor | None
+    ) -> Tensor:
+        """See `Kernels.convolve`."""
+        x, table, scale = x.contiguous(), table.contiguous(), _contiguous(scale)
+        place, weights = place.contiguous(), weights.contiguous()
+        rows, pairs, features = graph.n_atoms, place.shape[0], x.shape[1]
+        out = x.new_empty(rows, features)
+        slots = _Slots(
+            0,
+            0,
+            rows,
+            pairs,
+            0 if scale is None else pairs,
+            x.shape[0],
+            features,
+            table.shape[0],
+            *_addresses(graph.by_centre.starts, graph.by_centre.order, graph.neighbour, place, weights),
+            *_addresses(scale, x, table, out),
+        )
+        _launch("convolve", x.dtype, slots, rows, pairs * features)
+        return out
+
+    def dot(self, g: Tensor, x: Tensor, table: Tensor, graph: PairGraph, place: Tensor, weights: Tensor) -> Tensor:
+        """See `Kernels.dot`."""
+        g, x, table = g.contiguous(), x.contiguous(), table.contiguous()
+        place, weights = place.contiguous(), weights.contiguous()
+        pairs, features = place.shape[0], x.shape[1]
+        out = x.new_empty(pairs)
+        slots = _Slots(
+            0,
+            0,
+            pairs,
+            x.shape[0],
+            features,
+            table.shape[0],
+            *_addresses(graph.centre, graph.neighbour, place, weights, g, x, table, out),
+        )
+        _launch("dot", x.dtype, slots, pairs, pairs * features)
+        return out
+
+    def table_gradient(
+        self,
+        g: Tensor,
+        x: Tensor,
+        graph: PairGraph,
+        place: Tensor,
+        by_place: Groups,
+        weights: Tensor,
+        scale: Tensor | None,
+    ) -> Tensor:
+        """See `Kernels.table_gradient`."""
+        g, x, scale, weights = g.contiguous(), x.contiguous(), _contiguous(scale), weights.contiguous()
+        rows, pairs, features = by_place.starts.shape[0] + 2, place.shape[0], x.shape[1]
+        out = x.new_empty(rows, features)
+        slots = _Slots(
+            0,
+            0,
+            rows,
+            pairs,
+            0 if scale is None else pairs,
+            x.shape[0],
+            features,
+            *_addresses(by_place.starts, by_place.order, graph.centre, graph.neighbour, weights, scale, g, x, out),
+        )
+        _launch("table_gradient", x.dtype, slots, rows, pairs * features)
+        return out
+
+    def convolve_both(
+        self,
+        x: Tensor,
+        y: Tensor,
+        table: Tensor,
+        graph: PairGraph,
+        place: Tensor,
+        weights: Tensor,
+        slopes: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """See `Kernels.convolve_both`."""
+        x, y, table, scale = x.contiguous(), y.contiguous(), table.contiguous(), scale.contiguous()
+        place, weights, slopes = place.contiguous(), weights.contiguous(), slopes.contiguous()
+        rows, pairs, features = graph.n_atoms, place.shape[0], x.shape[1]
+        out = x.new_empty(rows, features)
+        group = graph.by_centre
+        slots = _Slots(
+            *(0, 0, rows, pairs, x.shape[0], features, table.shape[0]),
+            *_addresses(group.starts, group.order, graph.neighbour, place, weights, slopes, scale, x, y, table, out),
+        )
+        _launch("convolve_both", x.dtype, slots, rows, 2 * pairs * features)
+        return out
+
+    def table_gradient_both(
+        self,
+        g: Tensor,
+        x: Tensor,
+        y: Tensor,
+        graph: PairGraph,
+        place: Tensor,
+        by_place: Groups,
+        weights: Tensor,
+        slopes: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """See `Kernels.table_gradient_both`."""
+        g, x, y, scale = g.contiguous(), x.contiguous(), y.contiguous(), scale.contiguous()
+        weights, slopes = weights.contiguous(), slopes.contiguous()
+        rows, pairs, features = by_place.starts.shape[0] + 2, place.shape[0], x.shape[1]
+        out = x.new_empty(rows, features)
+        ends = (graph.centre, graph.neighbour)
+        slots = _Slots(
+            *(0, 0, rows, pairs, x.shape[0], features),
+            *_addresses(by_place.starts, by_place.order, *ends, weights, slopes, scale, g, x, y, out),
+        )
+        _launch("table_gradient_both", x.dtype, slots, rows, 2 * pairs * features)
+        return out
+
+    def group(self, key: Tensor, groups: int) -> Groups:
+        """See `Kernels.group`."""
+        starts, order = np.empty(groups + 1, np.int32), np.empty(key.shape[0], np.int32)
+        count_and_place(key.numpy(), starts, order)
+        return Groups(torch.from_numpy(starts), torch.from_numpy(order))
+
+    def coefficients(self, values: Tensor, *, adjoint: bool = False) -> Tensor:
+        """See `Kernels.coefficients`."""
+        values = values.contiguous()
+        blocks, rows, features = values.shape
+        samples = rows - 2 if adjoint else rows
+        out = values.new_empty(blocks, samples if adjoint else samples + 2, features)
+        slots = _Slots(0, 0, adjoint, blocks, samples, features, *_addresses(values, out))
+        _launch("coefficients", values.dtype, slots, features, blocks * samples * features, pieces=blocks)
+        return out
+
+    def locate(self, grid: SplineGrid, distances: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Kernels.locate`."""
+        if distances.dtype != torch.float64:
+            return grid.locate(distances)
+        place, fraction = np.empty(distances.shape[0], np.int32), np.empty(distances.shape[0])
+        locate(distances.numpy(), grid.spacing, grid.intervals, GHOSTS, place, fraction)
+        return torch.from_numpy(place), torch.from_numpy(fraction)
+
+    def spline_weights(
+        self, grid: SplineGrid, distances: Tensor, fraction: Tensor, order: int, dtype: torch.dtype
+    ) -> Tensor:
+        """See `Kernels.spline_weights`."""
+        if distances.dtype != torch.float64 or order > 2 or grid.fade not in _FADES:
+            return grid.weights(distances, fraction, order, dtype)
+        out = np.empty((distances.shape[0], 4), np.float32 if dtype == torch.float32 else np.float64)
+        kind = _FADES.index(grid.fade)
+        spline_weights(distances.numpy(), fraction.numpy(), order, grid.spacing, kind, grid.end, out)
+        return torch.from_numpy(out)
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _addresses(*tensors: Tensor | None) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+@cache
+def _kernels(dtype: torch.dtype) -> dict[str, Any]:
+    return compile_kernels(np.float32 if dtype == torch.float32 else np.float64)
+
+
+@cache
+def _torch_threads() -> Any:
+    """OpenMP's entry point in the runtime that torch itself uses; None where that is another one than GNU's."""
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        parallel = ctypes.CDLL(str(library)).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    return parallel
+
+
+def _launch(name: str, dtype: torch.dtype, slots: Any, rows: int, work: int, *, pieces: int = 1) -> None:
+    """Run a kernel over ``rows`` on as many of torch's threads as the work is worth."""
+    kernel = _kernels(dtype)[name]
+    parallel = _torch_threads()
+    threads = min(torch.get_num_threads(), work // _WORK_PER_THREAD + 1) if parallel else 1
+    if threads == 1:
+        slots[1] = max(rows, 1)
+        kernel.ctypes(ctypes.addressof(slots))
+    else:
+        slots[1] = max(-(-rows * pieces // (threads * _PIECES_PER_THREAD)), 1)
+        parallel(kernel.address, ctypes.addressof(slots), threads, 0)

@@ -1,0 +1,420 @@
+"""The primitives as machine code for the CPU; numba compiles them on first use and keeps them on disk.
+
+A kernel is a function of one pointer to 64-bit slots (a ticket, sizes and addresses), so that torch's own OpenMP
+threads can run it: a second OpenMP runtime would fight torch's for the cores. Every thread that enters takes pieces of
+the rows by the ticket until none is left. A row is computed by one thread, in the order of its pairs, so results do not
+depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+# Sums may be regrouped, which vectorises them; NaN and infinity stay what they are.
+_FAST = {"contract", "reassoc", "nsz", "arcp"}
+# Where the rows at the edge of a thread's piece take another branch, products must round alike in both.
+_ORDERED = {"contract", "nsz"}
+
+
+def _can_keep() -> bool:
+    """Whether numba finds a folder for its machine code; without one it compiles anew in every process."""
+
+    def nothing() -> None:
+        return None
+
+    try:
+        numba.njit(cache=True)(nothing)
+    except RuntimeError:
+        return False
+    return True
+
+
+_KEEP = _can_keep()
+
+
+@intrinsic
+def _pointer(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+    """An address as a pointer."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), build
+
+
+@intrinsic
+def _take(typingctx: Any, slots: Any) -> Any:  # noqa: ARG001
+    """The next ticket: adds one to the first slot and returns what it was."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+        ticket = builder.bitcast(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", ticket, ir.IntType(64)(1), "monotonic")
+
+    return types.int64(types.voidptr), build
+
+
+@numba.njit(fastmath=_FAST, error_model="numpy")
+def _convolve_rows(first, last, starts, order, other, place, weights, scale, x, table, out):  # type: ignore[no-untyped-def]
+    features = x.shape[1]
+    scaled = scale.shape[0] > 0
+    for i in range(first, last):
+        for f in range(features):
+            out[i, f] = 0.0
+        q, end = starts[i], starts[i + 1]
+        while q + 1 < end:  # two pairs at a time: half the loads and stores of the sum
+            p, r = order[q], order[q + 1]
+            j, k, a0, a1, a2, a3 = other[p], place[p], weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
+            l, m, b0, b1, b2, b3 = other[r], place[r], weights[r, 0], weights[r, 1], weights[r, 2], weights[r, 3]  # noqa: E741
+            if scaled:
+                a0, a1, a2, a3 = a0 * scale[p], a1 * scale[p], a2 * scale[p], a3 * scale[p]
+                b0, b1, b2, b3 = b0 * scale[r], b1 * scale[r], b2 * scale[r], b3 * scale[r]
+            for f in range(features):
+                first_filter = a0 * table[k, f] + a1 * table[k + 1, f] + a2 * table[k + 2, f] + a3 * table[k + 3, f]
+                other_filter = b0 * table[m, f] + b1 * table[m + 1, f] + b2 * table[m + 2, f] + b3 * table[m + 3, f]
+                out[i, f] += x[j, f] * first_filter + x[l, f] * other_filter
+            q += 2
+        if q < end:
+            p = order[q]
+            j, k, a0, a1, a2, a3 = other[p], place[p], weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
+            if scaled:
+                a0, a1, a2, a3 = a0 * scale[p], a1 * scale[p], a2 * scale[p], a3 * scale[p]
+            for f in range(features):
+                last_filter = a0 * table[k, f] + a1 * table[k + 1, f] + a2 * table[k + 2, f] + a3 * table[k + 3, f]
+                out[i, f] += x[j, f] * last_filter
+
+
+@numba.njit(fastmath=_FAST, error_model="numpy")
+def _dot_pairs(first, last, centre, neighbour, place, weights, g, x, table, out):  # type: ignore[no-untyped-def]
+    features = x.shape[1]
+    for p in range(first, last):
+        i, j, k = centre[p], neighbour[p], place[p]
+        a0, a1, a2, a3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
+        total = x.dtype.type(0.0)
+        for f in range(features):
+            w = a0 * table[k, f] + a1 * table[k + 1, f] + a2 * table[k + 2, f] + a3 * table[k + 3, f]
+            total += g[i, f] * x[j, f] * w
+        out[p] = total
+
+
+@numba.njit(fastmath=_ORDERED, error_model="numpy")
+def _table_rows(first, last, starts, order, centre, neighbour, weights, scale, g, x, out):  # type: ignore[no-untyped-def]
+    features = x.shape[1]
+    scaled = scale.shape[0] > 0
+    for r in range(first, last):
+        for f in range(features):
+            out[r, f] = 0.0
+    for k in range(max(first - 3, 0), min(last, starts.shape[0] - 1)):
+        inside = k >= first and k + 3 < last
+        for q in range(starts[k], starts[k + 1]):
+            p = order[q]
+            i, j = centre[p], neighbour[p]
+            s = scale[p] if scaled else x.dtype.type(1.0)
+            a0, a1, a2, a3 = s * weights[p, 0], s * weights[p, 1], s * weights[p, 2], s * weights[p, 3]
+            if inside:
+                for f in range(features):
+                    both = g[i, f] * x[j, f]
+                    out[k, f] += a0 * both
+                    out[k + 1, f] += a1 * both
+                    out[k + 2, f] += a2 * both
+                    out[k + 3, f] += a3 * both
+            else:  # rows of another piece are left to it
+                for m in range(4):
+                    if first <= k + m < last:
+                        a = s * weights[p, m]
+                        for f in range(features):
+                            out[k + m, f] += a * (g[i, f] * x[j, f])
+
+
+@numba.njit(fastmath=_FAST, error_model="numpy")
+def _convolve_both_rows(  # type: ignore[no-untyped-def]
+    first, last, starts, order, other, place, weights, slopes, scale, x, y, table, out
+):
+    features = x.shape[1]
+    for i in range(first, last):
+        for f in range(features):
+            out[i, f] = 0.0
+        for q in range(starts[i], starts[i + 1]):
+            p = order[q]
+            j, k, s = other[p], place[p], scale[p]
+            a0, a1, a2, a3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
+            b0, b1, b2, b3 = s * slopes[p, 0], s * slopes[p, 1], s * slopes[p, 2], s * slopes[p, 3]
+            for f in range(features):
+                c0, c1, c2, c3 = table[k, f], table[k + 1, f], table[k + 2, f], table[k + 3, f]
+                value = a0 * c0 + a1 * c1 + a2 * c2 + a3 * c3
+                slope = b0 * c0 + b1 * c1 + b2 * c2 + b3 * c3
+                out[i, f] += x[j, f] * value + y[j, f] * slope
+
+
+@numba.njit(fastmath=_ORDERED, error_model="numpy")
+def _table_both_rows(  # type: ignore[no-untyped-def]
+    first, last, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out
+):
+    features = x.shape[1]
+    for r in range(first, last):
+        for f in range(features):
+            out[r, f] = 0.0
+    for k in range(max(first - 3, 0), min(last, starts.shape[0] - 1)):
+        inside = k >= first and k + 3 < last
+        for q in range(starts[k], starts[k + 1]):
+            p = order[q]
+            i, j, s = centre[p], neighbour[p], scale[p]
+            a0, a1, a2, a3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
+            b0, b1, b2, b3 = s * slopes[p, 0], s * slopes[p, 1], s * slopes[p, 2], s * slopes[p, 3]
+            if inside:
+                for f in range(features):
+                    both, slope = g[i, f] * x[j, f], g[i, f] * y[j, f]
+                    out[k, f] += a0 * both + b0 * slope
+                    out[k + 1, f] += a1 * both + b1 * slope
+                    out[k + 2, f] += a2 * both + b2 * slope
+                    out[k + 3, f] += a3 * both + b3 * slope
+            else:  # rows of another piece are left to it
+                for m in range(4):
+                    if first <= k + m < last:
+                        a, b = weights[p, m], s * slopes[p, m]
+                        for f in range(features):
+                            out[k + m, f] += a * (g[i, f] * x[j, f]) + b * (g[i, f] * y[j, f])
+
+
+@numba.njit(fastmath=_FAST, error_model="numpy")
+def _solve(values, out, left, right):  # type: ignore[no-untyped-def]
+    """Coefficients (samples + 2, F) through values (samples, F): sweeps through the tridiagonal system (1 4 1)."""
+    last = values.shape[0] - 1
+    ratio = np.zeros(last, values.dtype)
+    for f in range(left, right):
+        out[1, f] = values[0, f]
+        out[last + 1, f] = values[last, f]
+    for i in range(1, last):
+        ratio[i] = 1.0 / (4.0 - ratio[i - 1])
+        six = 6.0 * ratio[i]
+        for f in range(left, right):
+            out[i + 1, f] = six * values[i, f] - ratio[i] * out[i, f]
+    for i in range(last - 1, 0, -1):
+        for f in range(left, right):
+            out[i + 1, f] -= ratio[i] * out[i + 2, f]
+    for f in range(left, right):
+        out[0, f] = 2.0 * out[1, f] - out[2, f]
+        out[last + 2, f] = 2.0 * out[last + 1, f] - out[last, f]
+
+
+@numba.njit(fastmath=_FAST, error_model="numpy")
+def _solve_adjoint(gradient, out, left, right):  # type: ignore[no-untyped-def]
+    """The adjoint of `_solve`: its steps in reverse, from (samples + 2, F) to (samples, F)."""
+    last = out.shape[0] - 1
+    ratio = np.zeros(last, out.dtype)
+    for i in range(1, last):
+        ratio[i] = 1.0 / (4.0 - ratio[i - 1])
+    for i in range(last + 1):
+        for f in range(left, right):
+            out[i, f] = gradient[i + 1, f]
+    for f in range(left, right):
+        out[0, f] += 2.0 * gradient[0, f]
+        out[1, f] -= gradient[0, f]
+        out[last, f] += 2.0 * gradient[last + 2, f]
+        out[last - 1, f] -= gradient[last + 2, f]
+    for i in range(1, last):
+        for f in range(left, right):
+            out[i + 1, f] -= ratio[i] * out[i, f]
+    for i in range(last - 1, 0, -1):
+        for f in range(left, right):
+            scaled = ratio[i] * out[i, f]
+            out[i - 1, f] -= scaled
+            out[i, f] = 6.0 * scaled
+
+
+@numba.njit(fastmath=_FAST, error_model="numpy", inline="always")
+def _fade(kind, d, end):  # type: ignore[no-untyped-def]
+    """The cutoff function of `ops.radial` with its first two derivatives; kind 0: none, 1: cosine, 2: smooth."""
+    if kind == 1:
+        rate = np.pi / end
+        c = 0.5 * np.cos(rate * d)
+        return c + 0.5, -0.5 * rate * np.sin(rate * d), -rate * rate * c
+    if kind == 2:
+        u = d / end
+        u2 = u * u
+        u4 = u2 * u2
+        value = 1.0 + u4 * u2 * (-28.0 + u * (48.0 - 21.0 * u))
+        slope = u4 * u * (-168.0 + u * (336.0 - 168.0 * u))
+        return value, slope / end, u4 * (-840.0 + u * (2016.0 - 1176.0 * u)) / (end * end)
+    return 1.0, 0.0, 0.0
+
+
+@numba.njit(cache=_KEEP, nogil=True, fastmath=_FAST, error_model="numpy")
+def locate(distances, spacing, intervals, ghosts, place, fraction):  # type: ignore[no-untyped-def]
+    """See `SplineGrid.locate`."""
+    scale = 1.0 / spacing
+    for p in range(distances.shape[0]):
+        steps = distances[p] * scale
+        steps = (intervals if steps > intervals else steps) + ghosts
+        # A distance that is NaN must not become an address; its fraction stays NaN.
+        k = np.int32(steps) if steps >= 0.0 else np.int32(0)
+        place[p] = k
+        fraction[p] = steps - k
+
+
+@numba.njit(cache=_KEEP, nogil=True, fastmath=_FAST, error_model="numpy")
+def spline_weights(distances, fraction, order, spacing, kind, end, out):  # type: ignore[no-untyped-def]
+    """See `SplineGrid.weights`; order 0, 1 or 2."""
+    h1, h2 = 1.0 / spacing, 1.0 / (spacing * spacing)
+    for p in range(distances.shape[0]):
+        u, d = fraction[p], distances[p]
+        if (kind > 0 and d >= end) or (kind == 0 and order > 0 and d > end):
+            out[p, 0] = out[p, 1] = out[p, 2] = out[p, 3] = 0.0
+            continue
+        v = 1.0 - u
+        f0, f1, f2 = _fade(kind, d, end)
+        sixth = 1.0 / 6.0
+        w0, w3 = sixth * v * v * v, sixth * u * u * u
+        w1, w2 = sixth * (u * u * (3.0 * u - 6.0) + 4.0), sixth * (v * v * (3.0 * v - 6.0) + 4.0)
+        if order == 0:
+            out[p, 0], out[p, 1], out[p, 2], out[p, 3] = f0 * w0, f0 * w1, f0 * w2, f0 * w3
+            continue
+        s0, s3 = -0.5 * v * v * h1, 0.5 * u * u * h1
+        s1, s2 = 0.5 * u * (3.0 * u - 4.0) * h1, -0.5 * v * (3.0 * v - 4.0) * h1
+        if order == 1:
+            out[p, 0], out[p, 1] = f0 * s0 + f1 * w0, f0 * s1 + f1 * w1
+            out[p, 2], out[p, 3] = f0 * s2 + f1 * w2, f0 * s3 + f1 * w3
+        else:
+            out[p, 0] = f0 * v * h2 + 2.0 * f1 * s0 + f2 * w0
+            out[p, 1] = f0 * (3.0 * u - 2.0) * h2 + 2.0 * f1 * s1 + f2 * w1
+            out[p, 2] = f0 * (1.0 - 3.0 * u) * h2 + 2.0 * f1 * s2 + f2 * w2
+            out[p, 3] = f0 * u * h2 + 2.0 * f1 * s3 + f2 * w3
+
+
+@numba.njit(cache=_KEEP, nogil=True)
+def count_and_place(key, starts, order):  # type: ignore[no-untyped-def]
+    """Counting sort: ``order`` brings equal keys together and keeps their rows' order."""
+    starts[:] = 0
+    for p in range(key.shape[0]):
+        starts[key[p] + 1] += 1
+    for k in range(1, starts.shape[0]):
+        starts[k] += starts[k - 1]
+    following = starts[:-1].copy()
+    for p in range(key.shape[0]):
+        order[following[key[p]]] = p
+        following[key[p]] += 1
+
+
+def compile_kernels(real: Any) -> dict[str, Any]:
+    """The kernels for one precision, by name; `numba_backend` fills their slots."""
+
+    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    def convolve(data):  # type: ignore[no-untyped-def]
+        s = numba.carray(data, 20, np.int64)
+        step, rows, pairs, scaled, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+        starts = numba.carray(_pointer(s[8]), rows + 1, np.int32)
+        order = numba.carray(_pointer(s[9]), pairs, np.int32)
+        other = numba.carray(_pointer(s[10]), pairs, np.int32)
+        place = numba.carray(_pointer(s[11]), pairs, np.int32)
+        weights = numba.carray(_pointer(s[12]), (pairs, 4), real)
+        scale = numba.carray(_pointer(s[13]), scaled, real)
+        x = numba.carray(_pointer(s[14]), (atoms, features), real)
+        table = numba.carray(_pointer(s[15]), (table_rows, features), real)
+        out = numba.carray(_pointer(s[16]), (rows, features), real)
+        first = _take(data) * step
+        while first < rows:
+            _convolve_rows(first, min(first + step, rows), starts, order, other, place, weights, scale, x, table, out)
+            first = _take(data) * step
+
+    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    def dot(data):  # type: ignore[no-untyped-def]
+        s = numba.carray(data, 20, np.int64)
+        step, pairs, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5]
+        centre = numba.carray(_pointer(s[6]), pairs, np.int32)
+        neighbour = numba.carray(_pointer(s[7]), pairs, np.int32)
+        place = numba.carray(_pointer(s[8]), pairs, np.int32)
+        weights = numba.carray(_pointer(s[9]), (pairs, 4), real)
+        g = numba.carray(_pointer(s[10]), (atoms, features), real)
+        x = numba.carray(_pointer(s[11]), (atoms, features), real)
+        table = numba.carray(_pointer(s[12]), (table_rows, features), real)
+        out = numba.carray(_pointer(s[13]), pairs, real)
+        first = _take(data) * step
+        while first < pairs:
+            _dot_pairs(first, min(first + step, pairs), centre, neighbour, place, weights, g, x, table, out)
+            first = _take(data) * step
+
+    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    def table_gradient(data):  # type: ignore[no-untyped-def]
+        s = numba.carray(data, 20, np.int64)
+        step, rows, pairs, scaled, atoms, features = s[1], s[2], s[3], s[4], s[5], s[6]
+        starts = numba.carray(_pointer(s[7]), rows - 2, np.int32)
+        order = numba.carray(_pointer(s[8]), pairs, np.int32)
+        centre = numba.carray(_pointer(s[9]), pairs, np.int32)
+        neighbour = numba.carray(_pointer(s[10]), pairs, np.int32)
+        weights = numba.carray(_pointer(s[11]), (pairs, 4), real)
+        scale = numba.carray(_pointer(s[12]), scaled, real)
+        g = numba.carray(_pointer(s[13]), (atoms, features), real)
+        x = numba.carray(_pointer(s[14]), (atoms, features), real)
+        out = numba.carray(_pointer(s[15]), (rows, features), real)
+        first = _take(data) * step
+        while first < rows:
+            _table_rows(first, min(first + step, rows), starts, order, centre, neighbour, weights, scale, g, x, out)
+            first = _take(data) * step
+
+    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    def convolve_both(data):  # type: ignore[no-untyped-def]
+        s = numba.carray(data, 20, np.int64)
+        step, rows, pairs, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5], s[6]
+        starts = numba.carray(_pointer(s[7]), rows + 1, np.int32)
+        order = numba.carray(_pointer(s[8]), pairs, np.int32)
+        other = numba.carray(_pointer(s[9]), pairs, np.int32)
+        place = numba.carray(_pointer(s[10]), pairs, np.int32)
+        weights = numba.carray(_pointer(s[11]), (pairs, 4), real)
+        slopes = numba.carray(_pointer(s[12]), (pairs, 4), real)
+        scale = numba.carray(_pointer(s[13]), pairs, real)
+        x = numba.carray(_pointer(s[14]), (atoms, features), real)
+        y = numba.carray(_pointer(s[15]), (atoms, features), real)
+        table = numba.carray(_pointer(s[16]), (table_rows, features), real)
+        out = numba.carray(_pointer(s[17]), (rows, features), real)
+        first = _take(data) * step
+        while first < rows:
+            last = min(first + step, rows)
+            _convolve_both_rows(first, last, starts, order, other, place, weights, slopes, scale, x, y, table, out)
+            first = _take(data) * step
+
+    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    def table_gradient_both(data):  # type: ignore[no-untyped-def]
+        s = numba.carray(data, 20, np.int64)
+        step, rows, pairs, atoms, features = s[1], s[2], s[3], s[4], s[5]
+        starts = numba.carray(_pointer(s[6]), rows - 2, np.int32)
+        order = numba.carray(_pointer(s[7]), pairs, np.int32)
+        centre = numba.carray(_pointer(s[8]), pairs, np.int32)
+        neighbour = numba.carray(_pointer(s[9]), pairs, np.int32)
+        weights = numba.carray(_pointer(s[10]), (pairs, 4), real)
+        slopes = numba.carray(_pointer(s[11]), (pairs, 4), real)
+        scale = numba.carray(_pointer(s[12]), pairs, real)
+        g = numba.carray(_pointer(s[13]), (atoms, features), real)
+        x = numba.carray(_pointer(s[14]), (atoms, features), real)
+        y = numba.carray(_pointer(s[15]), (atoms, features), real)
+        out = numba.carray(_pointer(s[16]), (rows, features), real)
+        first = _take(data) * step
+        while first < rows:
+            last = min(first + step, rows)
+            _table_both_rows(first, last, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out)
+            first = _take(data) * step
+
+    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    def coefficients(data):  # type: ignore[no-untyped-def]
+        s = numba.carray(data, 20, np.int64)
+        step, adjoint, blocks, samples, features = s[1], s[2], s[3], s[4], s[5]
+        pieces = (features + step - 1) // step
+        narrow, wide = (blocks, samples, features), (blocks, samples + 2, features)
+        ticket = _take(data)
+        while ticket < blocks * pieces:
+            block, left = ticket // pieces, (ticket % pieces) * step
+            right = min(left + step, features)
+            if adjoint:
+                gradient = numba.carray(_pointer(s[6]), wide, real)
+                _solve_adjoint(gradient[block], numba.carray(_pointer(s[7]), narrow, real)[block], left, right)
+            else:
+                values = numba.carray(_pointer(s[6]), narrow, real)
+                _solve(values[block], numba.carray(_pointer(s[7]), wide, real)[block], left, right)
+            ticket = _take(data)
+
+    made = (convolve, dot, table_gradient, convolve_both, table_gradient_both, coefficients)
+    return {kernel.__name__: kernel for kernel in made}
