@@ -71,7 +71,7 @@ def test_strange_elements_are_refused(model):
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        (lambda atoms: None, []),
+        (lambda atoms: atoms.get_masses(), []),
         (lambda atoms: atoms.positions.__iadd__(1e-13), ["positions"]),
         (lambda atoms: atoms.positions.__setitem__((0, 0), np.nan), ["positions"]),
         (lambda atoms: atoms.numbers.__setitem__(0, 8), ["numbers"]),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from atomlens.data.dataset import Dataset
+from atomlens.data.neighbours import neighbour_list
 from atomlens.data.readers import parse_label, read_dataset, read_structures
 from atomlens.data.splits import Split, random_split
 from atomlens.data.system import AtomicSystem
@@ -18,6 +20,8 @@ from atomlens.model import Arrays, Model
 from atomlens.progress import say
 from atomlens.training import RunConfig, train
 from atomlens.training.loop import MODEL
+
+_LARGE = 10_000  # atoms; smaller structures take less than 100 MB
 
 
 def read_labelled(path: str | Path, labels: Mapping[str, str] | None, position_unit: str | None = None) -> Dataset:
@@ -104,12 +108,30 @@ def predict_file(
     check_suffix(out)
     systems = read_structures(structures, position_unit)
     try:
+        _announce_memory(model, systems)
         found = predict_structures(model, systems, forces=forces, stress=None if forces else False, title="predict")
     except InputError as error:
         raise error.at(file=str(structures)) from None
     write_predictions(out, systems, found)
     warn_of_strangers(model, systems)
     return found
+
+
+def _announce_memory(model: Model, systems: Sequence[AtomicSystem]) -> None:
+    """Say beforehand what the largest structure takes, where that is much; it is predicted in one piece."""
+    place = max(range(len(systems)), key=lambda index: len(systems[index].numbers), default=0)
+    if not systems or len(systems[place].numbers) < _LARGE:
+        return
+    try:
+        pairs = len(neighbour_list(systems[place], model.cutoff)[0])
+    except InputError as error:
+        raise error.at(structure=place) from None
+    atoms = len(systems[place].numbers)
+    needed = model.bytes_needed(atoms, pairs)
+    say(f"largest structure: {atoms:,} atoms, {pairs:,} pairs; takes about {needed / 2**30:.2g} GiB of memory")
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    if free is not None and needed > free:
+        say(f"note: only {free / 2**30:.2g} GiB are free; close other programs, or cut the structure into smaller ones")
 
 
 def warn_of_strangers(model: Model, systems: Sequence[AtomicSystem]) -> None:

@@ -15,8 +15,8 @@ class Kernels(ABC):
     """The three primitives of a convolution with tabulated filters, and two helpers, on one kind of device.
 
     The filter of pair p is W_p = Σ_m b_pm C[k_p + m]: four neighbouring rows of the table C (rows, F), weighted by
-    ``weights`` (pairs, 4) from row ``place`` (pairs,) on. ``scale`` (pairs,) is s_p; None for ones. The same inputs give
-    the same results bit for bit.
+    ``weights`` (pairs, 4) from row ``place`` (pairs,) on. ``scale`` (pairs,) is s_p; None for ones. The same inputs
+    give the same results bit for bit.
     """
 
     name: str
