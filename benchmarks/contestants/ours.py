@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -15,6 +16,7 @@ from atomlens.model import Model, ModelConfig
 from atomlens.representations import SchNetConfig
 from atomlens.simulate import Calculator
 from atomlens.training.losses import energy_forces_loss
+from atomlens.training.memory import keep_freed_memory
 from benchmarks.contestants.dynamics import dynamics
 from benchmarks.contestants.job import (
     DYNAMICS,
@@ -28,6 +30,8 @@ from benchmarks.contestants.job import (
     Work,
 )
 
+_memory = contextlib.ExitStack()  # what training does about memory, until the next job
+
 
 def versions() -> dict[str, str]:
     """What takes part."""
@@ -39,7 +43,11 @@ def prepare(job: Job, *, exact: bool) -> Work:
     model = build_model(job, exact=exact)
     if job.kind == DYNAMICS:
         return dynamics(job, Calculator(model))
-    return _inference(model, job) if job.kind == INFERENCE else _training(model, job)
+    _memory.close()
+    if job.kind == INFERENCE:
+        return _inference(model, job)
+    _memory.enter_context(keep_freed_memory())  # as in `training.loop`
+    return _training(model, job)
 
 
 def schnet_config(network: Network) -> SchNetConfig:
@@ -86,7 +94,8 @@ def _training(model: Model, job: Job) -> Work:
     forces = job.kind != ENERGY_TRAINING
     weights = {"energy": ENERGY_WEIGHT, "forces": FORCE_WEIGHT} if forces else {"energy": 1.0}
     targets = {name: torch.from_numpy(job.arrays[name]) for name in weights}
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
     def loss(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         outputs = model(batch, forces=forces, differentiable=forces)
@@ -95,7 +104,7 @@ def _training(model: Model, job: Job) -> Work:
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()
-        loss(batch)[0].backward()
+        loss(batch)[0].backward(inputs=parameters)
         optimizer.step()
 
     def results() -> dict[str, np.ndarray]:

@@ -136,12 +136,16 @@ def test_passes_outside_of_autograd(kernels):
 
 def test_what_does_not_fit_is_refused(kernels):
     inputs, lookup = example(kernels)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="fits 5 atoms"):
         interaction(inputs[0][:-1], *inputs[1:], lookup)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="fits 5 atoms"):
         interaction(*inputs[:2], inputs[2][:-1], *inputs[3:], lookup)
-    with pytest.raises(ValueError, match="features are"):
+    with pytest.raises(ValueError, match=r"of torch.float32 where"):
         lookup.convolve(inputs[0].float(), inputs[2], 0)
+    with pytest.raises(ValueError, match="fits 5 atoms"):
+        lookup.convolve(inputs[0], inputs[2], 0, inputs[1][:3])
+    with pytest.raises(ValueError, match="fits 5 atoms"):
+        lookup.table_gradient(inputs[0][:-1], inputs[0], 0)
     with pytest.raises(ValueError, match="3 distances for 14 pairs"):
         Lookup(lookup.grid, lookup.graph, inputs[1][:3], torch.float64, kernels)
     with pytest.raises(IndexError, match="atom 7 of 5"):

@@ -35,6 +35,7 @@ from atomlens.training.checkpoint import Progress, load_checkpoint, read_progres
 from atomlens.training.config import RunConfig, TrainingConfig
 from atomlens.training.log import Row, TrainingLog, read_log
 from atomlens.training.losses import energy_forces_loss
+from atomlens.training.memory import keep_freed_memory
 from atomlens.training.prepare import Material, build_model, prepare
 from atomlens.training.schedules import learning_rate
 from atomlens.training.tables import STEPS_BETWEEN, refine
@@ -145,7 +146,7 @@ def _identity(config: RunConfig, data: Dataset, split: Split) -> str:
 
 def _run(fabric: Fabric, config: TrainingConfig, material: Material, folder: Path, identity: str) -> None:
     """What every process of a training does."""
-    with cpu_threads(config.threads):
+    with cpu_threads(config.threads), keep_freed_memory():
         _Trainer(fabric, config, material, folder, identity).run()
 
 
