@@ -75,7 +75,7 @@ def build_model(job: Job) -> tuple[Any, GivenGraph]:
 def _load(model: Any, job: Job) -> None:
     weights = {name: torch.from_numpy(array) for name, array in job.weights.items()}
     model.embedding.weight.copy_(weights["representation.embedding.weight"][: len(model.embedding.weight)])
-    model.distance_expansion.coeff = -job.network.gamma  # its own value, but for published weights
+    model.distance_expansion.coeff = -job.network.gamma  # its own is 1 / (2 spacing²)
     for block, layer in enumerate(model.interactions):
         for place, name in ((0, "first"), (2, "second")):
             layer.mlp[place].weight.copy_(weights[f"representation.filters.{name}_weight"][block].T)

@@ -90,7 +90,7 @@ def _load(representation: Any, readout: Any, network: Network, job: Job) -> None
     weights = {name: torch.from_numpy(array) for name, array in job.weights.items()}
     embedding = representation.embedding.weight
     embedding.copy_(weights["representation.embedding.weight"][: len(embedding)])
-    # Its own width, the spacing, is also what the cases use; only published weights ask for another.
+    # Its own width is the spacing.
     representation.radial_basis.widths.fill_((0.5 / network.gamma) ** 0.5)
     for block, layer in enumerate(representation.interactions):
         if network.filter_activations == 2:

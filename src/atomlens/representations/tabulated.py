@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from atomlens.errors import InputError
 from atomlens.ops.cfconv import Kernels, SplineGrid, kernels_for, spline_coefficients
 
-_SIZES = [share << power for power in range(5, 12) for share in (2, 3)]  # intervals: 64, 96, 128, 192, ...
+_SIZES = [
+    share << power for power in range(4, 11) for share in (4, 5, 6, 7)
+]  # intervals: 64, 80, 96, 112, 128, 160, ...
 _FEWEST, _MOST = _SIZES[0], _SIZES[-1]
 _constant: ContextVar[bool] = ContextVar("constant_parameters", default=False)
 

@@ -13,11 +13,11 @@ from atomlens.model import ModelConfig
 from atomlens.reference.xtb import SamplingConfig
 from atomlens.training.config import TrainingConfig
 
-# Where a study's defaults differ from those of its parts: ten trajectories, and a training of two to three minutes. One
+# Where a study's defaults differ from those of its parts: ten trajectories, and a training of one to two minutes. One
 # thread is as fast as two for one small molecule, and steady on a machine that does other work as well.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "sampling": {"walkers": 10, "frames_per_walker": 130},
-    "training": {"epochs": 200, "threads": 1},
+    "training": {"epochs": 500, "threads": 1},
 }
 
 

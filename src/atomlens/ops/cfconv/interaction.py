@@ -132,24 +132,26 @@ class _Interaction(torch.autograd.Function):
         m = torch.addmm(b_mid, c, w_mid.T)
         a = functional.softplus(m, threshold=30.0).sub_(math.log(2.0))
         out = torch.addmm(b_out, a, w_out.T).add_(x)
-        ctx.save_for_backward(x, distances, table, w_in, w_mid, b_mid, w_out, b_out, h, m, c, a)
+        s = torch.sigmoid(m)
+        ctx.save_for_backward(x, distances, table, w_in, w_mid, b_mid, w_out, b_out, h, m, c, a, s)
         ctx.lookup = lookup
         ctx.set_materialize_grads(False)
         return out, h, m
 
     @staticmethod
     def backward(ctx: Any, g: Tensor | None, by_h: Tensor | None, by_m: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, distances, table, w_in, w_mid, b_mid, w_out, b_out, h, m, c, a = ctx.saved_tensors
+        x, distances, table, w_in, w_mid, b_mid, w_out, b_out, h, m, c, a, s = ctx.saved_tensors
         lookup, needs = ctx.lookup, needed_now(ctx)
         if torch.is_grad_enabled():
             if g is not None and by_h is None and by_m is None and not any(needs[2:]):
-                by_x, by_distance = _Slope.apply(g, h, m, distances, table, w_in, w_mid, w_out, lookup)
+                by_x, by_distance = _Slope.apply(g, h, m, distances, table, w_in, w_mid, w_out, lookup, s)
                 return by_x, by_distance, *[None] * 7
             inputs = (x, distances, table, w_in, w_mid, b_mid, w_out, b_out)
             found = _in_steps(interaction_in_steps, inputs, lookup, (g, by_h, by_m), needs)
             return *found, None
         g = torch.zeros_like(x) if g is None else g
-        by_m = ((g @ w_out) * torch.sigmoid(m)) if by_m is None else torch.addcmul(by_m, g @ w_out, torch.sigmoid(m))
+        by_a = g @ w_out
+        by_m = by_a.mul_(s) if by_m is None else torch.addcmul(by_m, by_a, s)
         below = by_m @ w_mid
         back = lookup.transposed.convolve(below, table, 0) if needs[0] or needs[3] else None
         if back is not None and by_h is not None:
@@ -182,8 +184,8 @@ class _Slope(torch.autograd.Function):
         w_mid: Tensor,
         w_out: Tensor,
         lookup: Lookup,
+        s: Tensor,  # σ(m), not to be differentiated: m is
     ) -> tuple[Tensor, Tensor]:
-        s = torch.sigmoid(m)
         by_a = g @ w_out
         by_m = by_a * s
         below = by_m @ w_mid
@@ -199,7 +201,7 @@ class _Slope(torch.autograd.Function):
         lookup, needs = ctx.lookup, needed_now(ctx)
         if torch.is_grad_enabled():
             inputs = (g, h, m, distances, table, w_in, w_mid, w_out)
-            return *_in_steps(_slope_in_steps, inputs, lookup, (of_x, of_distance), needs), None
+            return *_in_steps(_slope_in_steps, inputs, lookup, (of_x, of_distance), needs), None, None
         of_x = torch.zeros_like(g) if of_x is None else of_x
         of_back = of_x @ w_in.T
         v = None if of_distance is None else of_distance.to(g.dtype)
@@ -215,6 +217,7 @@ class _Slope(torch.autograd.Function):
             back.T @ of_x if needs[5] else None,
             by_m.T @ of_below if needs[6] else None,
             g.T @ of_by_a if needs[7] else None,
+            None,
             None,
         )
 

@@ -17,7 +17,7 @@ from atomlens.ops.cfconv.numba_kernels import compile_kernels, count_and_place, 
 from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid
 
 _Slots = ctypes.c_int64 * 20
-_WORK_PER_THREAD = 1 << 18  # pairs × features below which a second thread costs more than it brings
+_WORK_PER_THREAD = 1 << 17  # pairs × features below which a second thread costs more than it brings
 _PIECES_PER_THREAD = 8
 _FADES = ("none", "cosine", "smooth")  # in the order of the kernels' numbers
 
