@@ -19,6 +19,7 @@ from atomlens.data.neighbours import NeighbourList, neighbour_list
 from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
+from atomlens.ops.threads import threads_for
 from atomlens.readouts import READOUTS, Energy, EnergyConfig, Readout
 from atomlens.representations import (
     REPRESENTATIONS,
@@ -328,7 +329,8 @@ class Model(nn.Module):
             bulk = bool(structures.pbc.all())
             if stress and not bulk:
                 raise InputError("stress needs structures that are periodic in three directions; leave it out")
-            with torch.no_grad():
+            work = structures.numbers.shape[0] * self.representation.n_features**2
+            with torch.no_grad(), threads_for(work):
                 wanted = (bulk if stress is None else stress) and "energy" in self.readouts
                 return self(structures, forces=forces, stress=wanted)
         if isinstance(structures, ase.Atoms | AtomicSystem):

@@ -1,6 +1,7 @@
 """Certified tables: the certificate against a dense evaluation, refinement, and what is kept."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -135,3 +136,36 @@ def test_number_of_knots_is_saved():
     first.refine(1e-2)
     other.load_state_dict(first.state_dict())
     assert other.grid == first.grid
+
+
+def test_small_refinements_are_taken():
+    """From 7·2ᵏ to 8·2ᵏ intervals the error falls to 0.59 only; that is not yet rounding."""
+    filters = make_filters()
+    filters.set_extra_state(torch.tensor(112))
+    before = filters.certify().error
+    filters.set_extra_state(torch.tensor(128))
+    filters.accuracy = 0.999 * filters.certify().error
+    filters.set_extra_state(torch.tensor(112))
+    assert before > filters.accuracy
+    assert filters.refine().error <= filters.accuracy
+
+
+def test_inference_mode_leaves_nothing_behind():
+    torch.manual_seed(0)
+    model = Model(ModelConfig.parse({"representation": {"name": "schnet", "aggregation": "mean"}}), [1, 8])
+    water = molecule("H2O")
+    with torch.inference_mode():
+        model.predict(water, forces=False)
+    assert np.isfinite(model.predict(water)["forces"]).all()
+
+
+def test_frozen_networks_have_hessians_that_can_be_differentiated():
+    torch.manual_seed(0)
+    model = Model(ModelConfig(), [1, 8]).set_precision(torch.float64).requires_grad_(False)
+    batch = model.collate([molecule("H2O")])
+    positions = batch.positions.clone().requires_grad_()
+    forces = model(dataclasses.replace(batch, positions=positions), forces=True, differentiable=True)["forces"]
+    (row,) = torch.autograd.grad(forces[0, 2], positions, create_graph=True)
+    (third,) = torch.autograd.grad(row.square().sum(), positions)
+    assert torch.isfinite(third).all()
+    assert third.abs().max() > 0

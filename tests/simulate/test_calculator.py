@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError, compare_atoms
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
@@ -88,3 +89,32 @@ def test_what_changed_is_what_ase_says(model, change, names):
     change(atoms)
     assert sorted(atoms.calc.check_state(atoms)) == sorted(names)
     assert set(compare_atoms(atoms.calc.atoms, atoms)) == set(names)
+
+
+def test_a_charge_given_later_is_refused(model):
+    water = molecule("H2O")
+    water.calc = atomlens.Calculator(model)
+    water.get_potential_energy()
+    water.info["charge"] = 1.0
+    with pytest.raises(InputError, match=r"total charge of 1 e"):
+        water.get_potential_energy()
+
+
+def test_another_model_searches_anew(model):
+    torch.manual_seed(1)
+    config = {"representation": {"name": "schnet", "cutoff": 8.0}}
+    wider = Model(ModelConfig.parse(config), [1, 6, 8]).set_precision(torch.float64)
+    hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 6.0]])
+    hydrogen.calc = atomlens.Calculator(model)
+    hydrogen.get_potential_energy()
+    hydrogen.calc.model = wider
+    hydrogen.positions[1, 2] += 1e-3
+    assert hydrogen.get_potential_energy() == pytest.approx(float(wider.predict(hydrogen)["energy"]), abs=1e-12)
+
+
+def test_a_refused_structure_gets_no_results(model):
+    calculator = atomlens.Calculator(model)
+    calculator.calculate(molecule("H2O"))
+    with pytest.raises(InputError):
+        calculator.calculate(Atoms("H2", [[0, 0, 0], [0, 0, 0.1]]))
+    assert calculator.results == {}

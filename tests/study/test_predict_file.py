@@ -17,6 +17,7 @@ def test_memory_is_told_beforehand(tmp_path, monkeypatch, capsys):
     silicon.write(tmp_path / "silicon.xyz", format="extxyz")
     model = Model(ModelConfig(), [14])
     monkeypatch.setattr(run, "_LARGE", 100)
+    monkeypatch.setattr(run, "_WORTH_A_WORD", 1000)
     found = run.predict_file(model, tmp_path / "silicon.xyz", tmp_path / "out.npz")
     pairs = len(neighbour_list(AtomicSystem.from_ase(silicon), 5.0)[0])
     said = capsys.readouterr()

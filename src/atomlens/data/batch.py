@@ -41,7 +41,9 @@ class Batch:
     pairs: Pairs
     weight: Tensor | None = None  # (atoms,) weight of messages and terms; None: one for all
     initial_features: Tensor | None = None  # (atoms, F); None: looked up by atomic number
-    vectors: Tensor | None = None  # (pairs, 3) Å, what `pair_vectors` returns; None: computed from positions and cells
+    # (pairs, 3) Å, what `pair_vectors` returns; None: computed from positions and cells. It goes before them: whoever
+    # replaces positions, cells or pairs sets this to None as well.
+    vectors: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""

@@ -47,6 +47,7 @@ class Calculator(AseCalculator):
         self.model = model
         self.skin = skin
         self._searched: Searched | None = None
+        self._searched_for: tuple[int, float | None, float] | None = None  # which model, its cutoff, and the skin
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last calculation. ASE asks three times a step, and its own answer takes 80 µs."""
@@ -58,6 +59,8 @@ class Calculator(AseCalculator):
             first, second = before.arrays.get(name), now.arrays.get(name)
             if first is not second and (first is None or second is None or not _close(first, second, tol)):
                 changes.append(name)
+        if before.info.get("charge") != now.info.get("charge"):  # of the whole structure, which ASE knows nothing of
+            changes.append("initial_charges")
         return changes
 
     def calculate(
@@ -73,6 +76,7 @@ class Calculator(AseCalculator):
             PropertyNotImplementedError: stress of a structure that is not periodic in three directions.
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        self.results = {}  # should the structure be refused, it must not get those of the one before
         assert self.atoms is not None  # ASE's calculate has just set it
         bulk = all(self.atoms.pbc.tolist())
         if "stress" in (properties or []) and not bulk:
@@ -91,12 +95,14 @@ class Calculator(AseCalculator):
     def _batch(self, atoms: ase.Atoms) -> Batch:
         # `Model.device` would look for a parameter, which takes twice the time of this.
         device = self.model.energy_readout.scale.device
-        if self._searched is not None and self._searched.batch.numbers.device == device:
+        same = self._searched_for == (id(self.model), self.model.cutoff, self.skin)
+        if self._searched is not None and same and self._searched.batch.numbers.device == device:
             batch = self._searched.moved(atoms)
             if batch is not None:
                 return batch
         self._searched = None  # should the structure be refused, nothing is left of the one before
         self._searched = search(atoms, self.model, self.skin)
+        self._searched_for = id(self.model), self.model.cutoff, self.skin
         return self._searched.batch
 
 

@@ -21,7 +21,8 @@ from atomlens.progress import say
 from atomlens.training import RunConfig, train
 from atomlens.training.loop import MODEL
 
-_LARGE = 10_000  # atoms; smaller structures take less than 100 MB
+_LARGE = 1_000  # atoms; smaller structures take little
+_WORTH_A_WORD = 256 * 2**20  # bytes
 
 
 def read_labelled(path: str | Path, labels: Mapping[str, str] | None, position_unit: str | None = None) -> Dataset:
@@ -128,8 +129,11 @@ def _announce_memory(model: Model, systems: Sequence[AtomicSystem]) -> None:
         raise error.at(structure=place) from None
     atoms = len(systems[place].numbers)
     needed = model.bytes_needed(atoms, pairs)
+    if needed < _WORTH_A_WORD:
+        return
     say(f"largest structure: {atoms:,} atoms, {pairs:,} pairs; takes about {needed / 2**30:.2g} GiB of memory")
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    on_host = model.device.type == "cpu" and hasattr(os, "sysconf")
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if on_host else None
     if free is not None and needed > free:
         say(f"note: only {free / 2**30:.2g} GiB are free; close other programs, or cut the structure into smaller ones")
 

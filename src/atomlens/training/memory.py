@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
-_DEFAULT = 128 * 1024  # glibc's own, for trimming and for memory maps
-_LARGEST_MAP = 32 * 2**20  # the highest threshold that glibc takes
+_PAD = 128 * 1024  # glibc's default
+_LARGEST_MAP = 32 * 2**20  # the highest threshold that glibc takes, or comes to by itself
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def keep_freed_memory() -> Iterator[None]:
     try:
         yield
     finally:
-        mallopt(_M_MMAP_THRESHOLD, _DEFAULT)
-        mallopt(_M_TRIM_THRESHOLD, _DEFAULT)
-        mallopt(_M_TOP_PAD, 0)
+        # Where glibc's own thresholds, which adapt, would have come to by now; setting them has ended the adapting.
+        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_MAP)
+        mallopt(_M_TOP_PAD, _PAD)
         trim(ctypes.c_size_t(0))

@@ -240,7 +240,11 @@ def _in_steps(
     views = [tensor.view_as(tensor) for tensor in inputs]
     outputs = function(*views, lookup)
     wanted = [view for view, need in zip(views, needs, strict=False) if need]
-    given = [(out, cotangent) for out, cotangent in zip(outputs, cotangents, strict=True) if cotangent is not None]
+    given = [
+        (out, cotangent)
+        for out, cotangent in zip(outputs, cotangents, strict=True)
+        if cotangent is not None and out.requires_grad  # h is constant in the first block of a frozen network
+    ]
     found = iter(
         torch.autograd.grad(
             [out for out, _ in given],

@@ -1,4 +1,4 @@
-"""What a backend supplies, and which backend computes."""
+"""What a backend supplies."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ class Kernels(ABC):
         """
         for atoms in (centre, neighbour):
             if atoms.shape[0] and not 0 <= int(atoms.min()) <= int(atoms.max()) < n_atoms:
-                raise IndexError(f"a pair names atom {int(atoms.max())} of {n_atoms}")
+                wrong = atoms[(atoms < 0) | (atoms >= n_atoms)][0]
+                raise IndexError(f"a pair names atom {int(wrong)} of {n_atoms}")
         centre, neighbour = centre.to(torch.int32), neighbour.to(torch.int32)
         return PairGraph(centre, neighbour, self.group(centre, n_atoms), self.group(neighbour, n_atoms))
 

@@ -302,6 +302,12 @@ def count_and_place(key, starts, order):  # type: ignore[no-untyped-def]
 
 def compile_kernels(real: Any) -> dict[str, Any]:
     """The kernels for one precision, by name; `numba_backend` fills their slots."""
+    made = (*_compile_primitives(real), *_compile_pairs_of_primitives(real), *_compile_coefficients(real))
+    return {kernel.__name__: kernel for kernel in made}
+
+
+def _compile_primitives(real: Any) -> tuple[Any, ...]:
+    """Convolve, dot and table_gradient."""
 
     @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
     def convolve(data):  # type: ignore[no-untyped-def]
@@ -356,6 +362,12 @@ def compile_kernels(real: Any) -> dict[str, Any]:
             _table_rows(first, min(first + step, rows), starts, order, centre, neighbour, weights, scale, g, x, out)
             first = _take(data) * step
 
+    return (convolve, dot, table_gradient)
+
+
+def _compile_pairs_of_primitives(real: Any) -> tuple[Any, ...]:
+    """Convolve_both and table_gradient_both."""
+
     @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
     def convolve_both(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
@@ -398,6 +410,12 @@ def compile_kernels(real: Any) -> dict[str, Any]:
             _table_both_rows(first, last, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out)
             first = _take(data) * step
 
+    return (convolve_both, table_gradient_both)
+
+
+def _compile_coefficients(real: Any) -> tuple[Any, ...]:
+    """Coefficients."""
+
     @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
     def coefficients(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
@@ -416,5 +434,4 @@ def compile_kernels(real: Any) -> dict[str, Any]:
                 _solve(values[block], numba.carray(_pointer(s[7]), wide, real)[block], left, right)
             ticket = _take(data)
 
-    made = (convolve, dot, table_gradient, convolve_both, table_gradient_both, coefficients)
-    return {kernel.__name__: kernel for kernel in made}
+    return (coefficients,)
