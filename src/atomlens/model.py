@@ -139,7 +139,7 @@ class Model(nn.Module):
     def _tables(self) -> list[Tabulated]:
         return [module for module in self.modules() if isinstance(module, Tabulated)]
 
-    def refine_tables(self, margin: float = 1.0) -> list[Certificate]:
+    def refine_tables(self, margin: float = 0.5) -> list[Certificate]:
         """Raise the number of knots of tabulated filters until each meets ``margin`` times its bound.
 
         To be called after weights were set by hand; training and `save_model` call it themselves.

@@ -324,7 +324,7 @@ def test_mean_that_promises_continuity_is_caught(check):
 class Coarse(Model):
     """Tables that nobody refines."""
 
-    def refine_tables(self, margin=1.0):
+    def refine_tables(self, margin=0.5):
         del margin  # it would raise the number of knots
         return [self.representation.filters.certify()]
 
