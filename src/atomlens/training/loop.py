@@ -148,6 +148,10 @@ def _run(fabric: Fabric, config: TrainingConfig, material: Material, folder: Pat
     """What every process of a training does."""
     with cpu_threads(config.threads), keep_freed_memory():
         _Trainer(fabric, config, material, folder, identity).run()
+    if fabric.world_size > 1:
+        # A process that ends while the group's threads still run is at times aborted by C++.
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
