@@ -82,7 +82,9 @@ class Model(nn.Module):
         self.provenance: dict[str, Any] = {}  # how it came to be: data and split hashes, versions, baselines
         self.examples: tuple[AtomicSystem, ...] = ()  # structures for the fingerprint of the model file
         representation_config: Any = config.representation
-        self.representation: Representation = REPRESENTATIONS[representation_config.name][1](representation_config)
+        self.representation: Representation = REPRESENTATIONS[representation_config.name][1](
+            representation_config, self.elements
+        )
         self.readouts = nn.ModuleDict()
         for entry in cast(tuple[Any, ...], config.readouts):
             self.readouts[entry.name] = READOUTS[entry.name][1](entry, self.representation.n_features)

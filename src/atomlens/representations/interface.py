@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
@@ -23,6 +23,10 @@ class Representation(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
         """Features, (atoms, F)."""
+
+    @abstractmethod
+    def standardise(self, batches: Iterable[Batch]) -> None:
+        """Fit what is fixed before training, such as means and deviations of features, to the training structures."""
 
     @abstractmethod
     def linearised(self, batch: Batch) -> Linearised | None:

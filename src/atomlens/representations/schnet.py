@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Literal, Self, cast
 
@@ -215,6 +215,9 @@ class SchNet(Representation):
             return vectors * (by_distance / distances)[:, None]
 
         return x, pullback
+
+    def standardise(self, batches: Iterable[Batch]) -> None:
+        """Nothing to fit: features are learned."""
 
     def bytes_needed(self, atoms: int, pairs: int) -> int:
         """See `Representation.bytes_needed`."""
