@@ -21,6 +21,7 @@ from benchmarks.contestants.ours import schnet_config
 from benchmarks.structures import SEED, data_folder, velocities
 
 TEMPERATURE = 300.0  # K, of the dynamics
+OUTPUT_NETWORK = "readouts.energy.network.layers"
 OUTPUT_SCALE = 0.2  # of random readouts, so that energies are a few eV, as after offsets are taken off
 
 
@@ -97,7 +98,8 @@ def network_weights(case: Case) -> tuple[dict[str, np.ndarray], str]:
     if case.published_weights and folder is not None:
         return published_state(state, folder / "c20" / "schnet_force_model.npz"), "published (C20, force model)"
     for name in ("weight", "bias"):
-        state[f"readouts.energy.second.{name}"] = state[f"readouts.energy.second.{name}"] * np.float32(OUTPUT_SCALE)
+        key = f"{OUTPUT_NETWORK}.1.{name}"
+        state[key] = state[key] * np.float32(OUTPUT_SCALE)
     return state, f"random, seed {SEED}"
 
 
@@ -131,7 +133,7 @@ def published_state(state: dict[str, np.ndarray], file: Path) -> dict[str, np.nd
         for ours, theirs in (("atomwise_mid", "CFConv.fac2out"), ("atomwise_out", "Dense")):
             state[f"{target}.{ours}.weight"] = arrays[f"{source}.{theirs}.W"].T
             state[f"{target}.{ours}.bias"] = arrays[f"{source}.{theirs}.b"]
-    for ours, theirs, factor in (("first", "Dense", np.float32(1.0)), ("second", "Dense_1", scale)):
-        state[f"readouts.energy.{ours}.weight"] = arrays[f"{theirs}.W"].T * factor
-        state[f"readouts.energy.{ours}.bias"] = arrays[f"{theirs}.b"].reshape(-1) * factor
+    for layer, theirs, factor in ((0, "Dense", np.float32(1.0)), (1, "Dense_1", scale)):
+        state[f"{OUTPUT_NETWORK}.{layer}.weight"] = arrays[f"{theirs}.W"].T * factor
+        state[f"{OUTPUT_NETWORK}.{layer}.bias"] = arrays[f"{theirs}.b"].reshape(-1) * factor
     return state

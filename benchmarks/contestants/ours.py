@@ -15,7 +15,7 @@ from atomlens.data.batch import Batch, Pairs
 from atomlens.model import Model, ModelConfig
 from atomlens.representations import SchNetConfig
 from atomlens.simulate import Calculator
-from atomlens.training.losses import energy_forces_loss
+from atomlens.training.losses import loss as loss_of
 from atomlens.training.memory import keep_freed_memory
 from benchmarks.contestants.dynamics import dynamics
 from benchmarks.contestants.job import (
@@ -94,13 +94,12 @@ def _training(model: Model, job: Job) -> Work:
     forces = job.kind != ENERGY_TRAINING
     weights = {"energy": ENERGY_WEIGHT, "forces": FORCE_WEIGHT} if forces else {"energy": 1.0}
     targets = {name: torch.from_numpy(job.arrays[name]) for name in weights}
-    parameters = list(model.parameters())
+    parameters, scales = list(model.parameters()), model.scales
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
     def loss(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         outputs = model(batch, forces=forces, differentiable=forces)
-        scale = model.energy_readout.scale
-        return energy_forces_loss(outputs, targets, batch, weights) / scale.square(), outputs
+        return loss_of(outputs, targets, batch, weights, scales), outputs
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad()

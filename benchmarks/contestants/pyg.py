@@ -85,9 +85,9 @@ def _load(model: Any, job: Job) -> None:
         for dense, name in ((layer.conv.lin2, "atomwise_mid"), (layer.lin, "atomwise_out")):
             dense.weight.copy_(weights[f"{source}.{name}.weight"])
             dense.bias.copy_(weights[f"{source}.{name}.bias"])
-    for dense, name in ((model.lin1, "first"), (model.lin2, "second")):
-        dense.weight.copy_(weights[f"readouts.energy.{name}.weight"])
-        dense.bias.copy_(weights[f"readouts.energy.{name}.bias"])
+    for place, dense in enumerate((model.lin1, model.lin2)):
+        dense.weight.copy_(weights[f"readouts.energy.network.layers.{place}.weight"])
+        dense.bias.copy_(weights[f"readouts.energy.network.layers.{place}.bias"])
 
 
 def _inputs(job: Job) -> dict[str, Tensor]:

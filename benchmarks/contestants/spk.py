@@ -106,9 +106,9 @@ def _load(representation: Any, readout: Any, network: Network, job: Job) -> None
         for dense, name in zip(layer.f2out, ("atomwise_mid", "atomwise_out"), strict=True):
             dense.weight.copy_(weights[f"{source}.{name}.weight"])
             dense.bias.copy_(weights[f"{source}.{name}.bias"])
-    for dense, name in zip(readout.outnet, ("first", "second"), strict=True):
-        dense.weight.copy_(weights[f"readouts.energy.{name}.weight"])
-        dense.bias.copy_(weights[f"readouts.energy.{name}.bias"])
+    for place, dense in enumerate(readout.outnet):
+        dense.weight.copy_(weights[f"readouts.energy.network.layers.{place}.weight"])
+        dense.bias.copy_(weights[f"readouts.energy.network.layers.{place}.bias"])
 
 
 def _inputs(job: Job) -> Inputs:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from atomlens.convert import convert_published
     from atomlens.data.dataset import Dataset
     from atomlens.data.readers import read_dataset, read_structures
     from atomlens.data.system import AtomicSystem
@@ -31,6 +32,7 @@ _PLACES = {
     "InputError": ("atomlens.errors", "InputError"),
     "Model": ("atomlens.model", "Model"),
     "ModelConfig": ("atomlens.model", "ModelConfig"),
+    "convert_published": ("atomlens.convert", "convert_published"),
     "evaluate": ("atomlens.evaluation", "evaluate"),
     "load": ("atomlens.model_file", "load_model"),
     "read_dataset": ("atomlens.data.readers", "read_dataset"),
@@ -48,6 +50,7 @@ __all__ = [
     "InputError",
     "Model",
     "ModelConfig",
+    "convert_published",
     "evaluate",
     "load",
     "read_dataset",

@@ -164,7 +164,7 @@ def evaluate(model: Model, data: Dataset, *, title: str = "evaluate") -> Evaluat
 
 
 def check_known(model: Model, data: Dataset) -> None:
-    """Refuse structures with elements or charges that the model never saw, by their place in the user's file.
+    """Refuse structures that the model cannot serve (elements, charges, boundaries), by their place in the user's file.
 
     Raises:
         InputError: names file, structure and atom.
@@ -172,6 +172,7 @@ def check_known(model: Model, data: Dataset) -> None:
     try:
         model.check_elements(data.numbers, data.offsets)
         model.check_charges(data.charge)
+        model.check_boundaries(data.pbc)
     except InputError as error:
         place = error.structure or 0
         raise data.located(InputError(error.problem, atom=error.atom), place) from None

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from atomlens.config import Config, nearest
 from atomlens.data.batch import Batch, collate
+from atomlens.data.dataset import Dataset
 from atomlens.data.neighbours import NeighbourList, neighbour_list
 from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
@@ -87,8 +88,20 @@ class Model(nn.Module):
         )
         self.readouts = nn.ModuleDict()
         for entry in cast(tuple[Any, ...], config.readouts):
-            self.readouts[entry.name] = READOUTS[entry.name][1](entry, self.representation.n_features)
+            self._add(READOUTS[entry.name][1](entry, self.representation.n_features, self.elements))
         self.refine_tables()
+
+    def _add(self, readout: Readout) -> None:
+        names = {readout.quantity, *readout.derived_quantities}
+        taken = sorted(names.intersection(self.predicted))
+        if taken:
+            raise InputError(f"two readouts predict '{taken[0]}'; leave one of them out")
+        if readout.cutoff is not None and self.cutoff is not None and readout.cutoff > self.cutoff:
+            raise InputError(
+                f"the readout of {readout.quantity} needs neighbours within {readout.cutoff:g} Å, beyond the "
+                f"representation's cutoff of {self.cutoff:g} Å; shorten its range, or raise the cutoff"
+            )
+        self.readouts[readout.quantity] = readout
 
     @property
     def cutoff(self) -> float | None:
@@ -102,24 +115,55 @@ class Model(nn.Module):
         Raises:
             InputError: the model has none.
         """
-        if "energy" not in self.readouts:
+        if not self.has_energy:
             raise InputError("the model does not predict energies; use a model with an energy readout")
         return cast(Energy, self.readouts["energy"])
 
     @property
     def predicted(self) -> list[str]:
-        """Names of all that it can predict: per readout the property and its atom terms, then forces and stress."""
+        """Names of all that it can predict: per readout its properties and its atom terms, then forces and stress."""
         names = [
             name
-            for module in self.readouts.values()
-            for name in (cast(Readout, module).quantity, cast(Readout, module).atom_quantity)
+            for readout in self._readouts
+            for name in (readout.quantity, *readout.derived_quantities, readout.atom_quantity)
         ]
-        return [*names, "forces", "stress"] if "energy" in names else names
+        return [*names, "forces", "stress"] if self.has_energy else names
 
     @property
-    def rounding_scale(self) -> float:
-        """The size of the network's outputs in eV (or eV/Å), below which differences are rounding."""
-        return float(self.energy_readout.scale) if "energy" in self.readouts else 1.0
+    def _readouts(self) -> list[Readout]:
+        return [cast(Readout, module) for module in self.readouts.values()]
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Sizes of what the network adds, by predicted quantity in its unit: below these times 1e-7 all is rounding."""
+        return {
+            name: float(readout.scale)
+            for readout in self._readouts
+            for name in (readout.quantity, *readout.derived_quantities, readout.atom_quantity)
+        } | ({name: float(self.energy_readout.scale) for name in ("forces", "stress")} if self.has_energy else {})
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether it predicts energies, and with them forces and stress."""
+        return "energy" in self.readouts
+
+    @property
+    def open_only(self) -> list[str]:
+        """Predicted properties that have no meaning under periodic boundaries."""
+        return [readout.quantity for readout in self._readouts if readout.open_only]
+
+    def standardise(self, data: Dataset, free_atoms: Mapping[int, float] | None = None) -> None:
+        """Fit scales and offsets of the readouts to training structures.
+
+        Args:
+            data: structures with a label for each readout, NaN where it is not known.
+            free_atoms: energies of free atoms in eV by atomic number.
+
+        Raises:
+            InputError: a readout has no label.
+        """
+        for readout in self._readouts:
+            readout.fit(data, free_atoms)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -226,11 +270,9 @@ class Model(nn.Module):
 
     def _read_out(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
-        for module in self.readouts.values():
-            readout = cast(Readout, module)
+        for readout in self._readouts:
             output = readout(features, batch)
-            outputs[readout.quantity] = output.system
-            outputs[readout.atom_quantity] = output.atoms
+            outputs |= {readout.quantity: output.system, readout.atom_quantity: output.atoms, **output.derived}
         return outputs
 
     def collate(self, structures: Sequence[Structure]) -> Batch:
@@ -252,6 +294,7 @@ class Model(nn.Module):
             raise error.at(structure=place) from None
         self.check_elements(system.numbers, np.array([0, len(system.numbers)]), first=place)
         self.check_charges(np.array([system.charge]), first=place)
+        self.check_boundaries(system.pbc[None], first=place)
         return system
 
     def check_elements(self, numbers: np.ndarray, offsets: np.ndarray, first: int = 0) -> None:
@@ -299,6 +342,24 @@ class Model(nn.Module):
                 structure=first + int(strange[0]),
             )
 
+    def check_boundaries(self, pbc: np.ndarray, first: int = 0) -> None:
+        """Refuse periodic structures where a property has no meaning under periodic boundaries.
+
+        Args:
+            pbc: (structures, 3) which lattice directions repeat.
+            first: the place of the first structure, for the message.
+
+        Raises:
+            InputError: names the property and the structure.
+        """
+        periodic = np.flatnonzero(pbc.any(axis=1))
+        if self.open_only and len(periodic):
+            raise InputError(
+                f"is periodic, where the {self.open_only[0].replace('_', ' ')} of this model has no meaning; use a "
+                "model without it, or an open structure",
+                structure=first + int(periodic[0]),
+            )
+
     @overload
     def predict(self, structures: Structure, *, forces: bool = ..., stress: bool | None = ...) -> Arrays: ...
     @overload
@@ -326,14 +387,14 @@ class Model(nn.Module):
         Raises:
             InputError: see `collate`.
         """
-        forces = forces and "energy" in self.readouts
+        forces = forces and self.has_energy
         if isinstance(structures, Batch):
             bulk = bool(structures.pbc.all())
             if stress and not bulk:
                 raise InputError("stress needs structures that are periodic in three directions; leave it out")
             work = structures.numbers.shape[0] * self.representation.n_features**2
             with torch.no_grad(), threads_for(work):
-                wanted = (bulk if stress is None else stress) and "energy" in self.readouts
+                wanted = (bulk if stress is None else stress) and self.has_energy
                 return self(structures, forces=forces, stress=wanted)
         if isinstance(structures, ase.Atoms | AtomicSystem):
             return self._predict_many([structures], forces, stress)[0]

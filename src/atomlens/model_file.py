@@ -28,7 +28,7 @@ from atomlens.files import replacing
 from atomlens.model import Model, ModelConfig
 
 FORMAT = "atomlens-model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _HEADER = "atomlens"
 _EXAMPLE = "fingerprint."
 _PREDICTED, _EXACT = "predicted.", "exact."  # through tables of filters, and by the filters themselves
@@ -200,7 +200,7 @@ def _check_fingerprint(model: Model, tensors: Mapping[str, Tensor], kind: str, f
         quantity_name = name.removeprefix(_EXAMPLE + kind)
         # Rounding follows the size of what the network adds, not that of the references, which are added in float64.
         base = known.get(quantity_name, torch.zeros(()))
-        size = float((tensors[name] - base).abs().max()) + model.rounding_scale
+        size = float((tensors[name] - base).abs().max()) + model.scales[quantity_name]
         limit = _TOLERANCE[model.dtype] * size * (_FORCE_SLACK if quantity_name == "forces" else 1.0)
         limit += 8.0 * torch.finfo(torch.float64).eps * float(base.abs().max())
         off = float((now[name] - tensors[name]).abs().max())
@@ -214,7 +214,7 @@ def _check_fingerprint(model: Model, tensors: Mapping[str, Tensor], kind: str, f
 
 def _known_part(model: Model, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The references' part of energies, which no network computed."""
-    if "energy" not in model.readouts:
+    if not model.has_energy:
         return {}
     per_atom = model.energy_readout.references.cpu()[tensors[_EXAMPLE + "numbers"]]
     sizes = tensors[_EXAMPLE + "n_atoms"].tolist()

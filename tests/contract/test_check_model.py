@@ -20,6 +20,7 @@ class TurnedAround(torch.nn.Module):
     """A readout whose terms do not add up."""
 
     quantity, atom_quantity = "energy", "atom_energies"
+    derived_quantities, open_only = (), False
 
     def __init__(self, readout):
         super().__init__()

@@ -12,6 +12,11 @@ CUTOFF = {"cutoff value", "cutoff slope", "cutoff curvature"}
 NOT_APPLICABLE = {
     "no cutoff": PERIODIC | CUTOFF,
     "cosine cutoff": {"cutoff curvature"},
+    "dtnn": PERIODIC | CUTOFF,
+    "dtnn, cosine cutoff": {"cutoff curvature"},
+    "symmetry functions": {"cutoff curvature", "tables"},
+    "weighted symmetry functions": {"cutoff curvature", "tables"},
+    "smooth symmetry functions": {"tables"},
     "mean aggregation": CUTOFF,
     "mean, cosine, shared": CUTOFF,
     "no interactions": {"forces order", "stress order"},

@@ -1,6 +1,7 @@
 """Numpy archives in both layouts, and each way in which one can be wrong."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -202,6 +203,13 @@ def test_missing_arrays(write):
 def test_pickles_are_never_read(write):
     path = write(**FLAT, extra=np.array([{"a": 1}], dtype=object))
     assert refusal(path) == "holds pickled objects, which are never read; save plain arrays"
+
+
+def test_zip_archives_of_other_files(write):
+    path = write(**FLAT)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("notes.txt", "no array")
+    assert refusal(path) == "holds 'notes.txt', which is no array; write it with numpy.savez"
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])

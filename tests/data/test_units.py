@@ -90,7 +90,7 @@ def test_different_units_are_different():
     [
         ("kcal/mole", "unknown unit 'kcal/mole' ('mole' is not known); did you mean 'mol'?"),
         ("hartre", "did you mean 'Hartree'?"),
-        ("eV/atom", "'atom' is not known"),
+        ("eV/atm", "did you mean 'atom'?"),
         ("eV^x", "the power 'x' must be a whole number"),
         ("eV//Ang", "write a unit like"),
         ("", "write a unit like"),

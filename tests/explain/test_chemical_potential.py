@@ -48,8 +48,8 @@ def one_way(model, system, point, number, images=((0.0, 0.0, 0.0),)):
         message = (heard[owners[near]] * of_probe).sum(dim=0, keepdim=True)
         among = torch.zeros_like(x).index_add(0, batch.pairs.centre, heard[batch.pairs.neighbour] * filters)
         probe, x = probe + residual(block, message), x + residual(block, among)
-    hidden = torch.nn.functional.softplus(readout.first(probe)) - np.log(2.0)
-    return float(readout.second(hidden))
+    hidden = torch.nn.functional.softplus(readout.network.layers[0](probe)) - np.log(2.0)
+    return float(readout.network.layers[1](hidden))
 
 
 def test_equals_a_brute_force_run_with_one_way_messages(exact, model):

@@ -3,65 +3,29 @@
 The energy stands in that file, from an independent evaluation in float64. Bonds: thesis 5.3.
 """
 
+import subprocess
+import sys
 from copy import deepcopy
+from pathlib import Path
 
 import ase
 import numpy as np
 import pytest
-import torch
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
 from ase.optimize import BFGS
 
+from atomlens.convert import convert_published
 from atomlens.data.units import KCAL_PER_MOL
-from atomlens.model import Model, ModelConfig
+from atomlens.model_file import load_model
 
 ENERGY = -477075.847347  # kcal/mol
-SCHNET = {
-    "name": "schnet",
-    "features": 128,
-    "interactions": 6,
-    "cutoff": None,
-    "cutoff_function": "none",
-    "gaussian_range": 20.0,
-    "gaussian_spacing": 20.0 / 199,
-    "filter_activations": 2,
-}
-
-
-def tensor(array):
-    return torch.from_numpy(array.astype(np.float64))
-
-
-def published_model(file):
-    """Our SchNet with the published arrays; their kernels are stored (inputs, outputs)."""
-    arrays = np.load(file)
-    model = Model(ModelConfig.parse({"representation": SCHNET}), [6]).set_precision(torch.float64)
-    state = model.state_dict()
-    state["representation.embedding.weight"][:100] = tensor(arrays["atom_embedding.embeddings.W"])
-    for block in range(6):
-        source, target = f"interaction_{block}", f"representation.blocks.{block}"
-        for ours, theirs in (("first", "SchNetFilter.Dense"), ("second", "SchNetFilter.Dense_1")):
-            state[f"representation.filters.{ours}_weight"][block] = tensor(arrays[f"{source}.{theirs}.W"])
-            state[f"representation.filters.{ours}_bias"][block] = tensor(arrays[f"{source}.{theirs}.b"])
-        state[f"{target}.atomwise_in.weight"] = tensor(arrays[f"{source}.CFConv.in2fac.W"].T)
-        for ours, theirs in (("atomwise_mid", "CFConv.fac2out"), ("atomwise_out", "Dense")):
-            state[f"{target}.{ours}.weight"] = tensor(arrays[f"{source}.{theirs}.W"].T)
-            state[f"{target}.{ours}.bias"] = tensor(arrays[f"{source}.{theirs}.b"])
-    for ours, theirs in (("first", "Dense"), ("second", "Dense_1")):
-        state[f"readouts.energy.{ours}.weight"] = tensor(arrays[f"{theirs}.W"].T)
-        state[f"readouts.energy.{ours}.bias"] = tensor(arrays[f"{theirs}.b"])
-    model.load_state_dict(state)
-    model.refine_tables()
-    offset = arrays["mean_per_atom"].astype(float).item() + arrays["atomref.embeddings.W"].astype(float)[6].item()
-    scale = arrays["std_per_atom"].astype(float).item()
-    model.energy_readout.set_scale(scale * KCAL_PER_MOL, {6: offset * KCAL_PER_MOL})
-    return model
+FORCE_MODEL, ENERGY_MODEL = "schnet_force_model.npz", "schnet_energy_model.npz"
 
 
 @pytest.fixture(scope="module")
 def model(shared_data):
-    return published_model(shared_data / "c20" / "schnet_force_model.npz")
+    return convert_published(shared_data / "c20" / FORCE_MODEL)
 
 
 @pytest.fixture
@@ -88,8 +52,22 @@ def test_published_energy(model, cage):
     assert found == pytest.approx(ENERGY, abs=1e-6)  # as many digits as are written down
 
 
+@pytest.mark.parametrize("file", [FORCE_MODEL, ENERGY_MODEL])
+def test_command_writes_the_same_model(shared_data, cage, tmp_path, file):
+    """As a user runs it, and without a word on what the weights are."""
+    out = tmp_path / "model.safetensors"
+    command = [Path(sys.executable).with_name("atomlens"), "convert", shared_data / "c20" / file, "--out", out]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    found = load_model(out, exact_filters=True).predict(cage)
+    expected = convert_published(shared_data / "c20" / file).set_exact_filters().predict(cage)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    if file == FORCE_MODEL:
+        assert found["energy"] / KCAL_PER_MOL == pytest.approx(ENERGY, abs=1e-6)
+
+
 def test_table_keeps_what_it_certifies(model, cage):
-    """The learned part is some 1e3 kcal/mol; filters are off by 1e-6 of their range, forces by less than 1e-4."""
+    """The learned part is 45 kcal/mol; filters are off by 1e-6 of their range, forces by less than 1e-4."""
     found = model.predict(cage)
     assert found["energy"] / KCAL_PER_MOL == pytest.approx(ENERGY, abs=1e-3)
     stretched = cage.copy()
@@ -99,14 +77,14 @@ def test_table_keeps_what_it_certifies(model, cage):
     assert np.sqrt(((found["forces"] - exact["forces"]) ** 2).mean()) < 1e-4 * rms
 
 
-def test_single_precision_keeps_seven_digits_of_the_learned_part(shared_data, cage):
-    single = published_model(shared_data / "c20" / "schnet_force_model.npz").set_precision(torch.float32)
-    assert single.predict(cage)["energy"] / KCAL_PER_MOL == pytest.approx(ENERGY, rel=1e-7)
+def test_single_precision_costs_no_more_than_the_table(shared_data, cage):
+    single = convert_published(shared_data / "c20" / FORCE_MODEL, precision="float32")
+    assert single.predict(cage)["energy"] / KCAL_PER_MOL == pytest.approx(ENERGY, abs=1e-3)
 
 
 def test_energy_model_agrees_with_the_force_model(shared_data, model, cage):
     """Both learned the same reference; this cage is no frame of their data, hence only 0.1 kcal/mol per atom."""
-    other = published_model(shared_data / "c20" / "schnet_energy_model.npz")
+    other = convert_published(shared_data / "c20" / ENERGY_MODEL)
     assert other.predict(cage)["energy"] == pytest.approx(model.predict(cage)["energy"], abs=2.0 * KCAL_PER_MOL)
 
 

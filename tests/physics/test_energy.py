@@ -87,8 +87,8 @@ class Formulas:
 
     def atom_energy(self, x, number):
         w = {name: self.weights[f"readouts.energy.{name}"] for name in ("scale", "references")}
-        first = [self.weights[f"readouts.energy.first.{kind}"] for kind in ("weight", "bias")]
-        second = [self.weights[f"readouts.energy.second.{kind}"] for kind in ("weight", "bias")]
+        first = [self.weights[f"readouts.energy.network.layers.0.{kind}"] for kind in ("weight", "bias")]
+        second = [self.weights[f"readouts.energy.network.layers.1.{kind}"] for kind in ("weight", "bias")]
         return (w["scale"] * (second[0] @ ssp(first[0] @ x + first[1]) + second[1]) + w["references"][number]).item()
 
     def dense(self, block, layer, kind="weight"):
@@ -166,8 +166,8 @@ def test_smallest_network_by_hand():
         "representation.blocks.0.atomwise_in.weight": 2.0,
         "representation.blocks.0.atomwise_mid.weight": 1.5, "representation.blocks.0.atomwise_mid.bias": -0.5,
         "representation.blocks.0.atomwise_out.weight": -0.4, "representation.blocks.0.atomwise_out.bias": 0.3,
-        "readouts.energy.first.weight": 1.0, "readouts.energy.first.bias": 0.0,
-        "readouts.energy.second.weight": 0.7, "readouts.energy.second.bias": 0.2,
+        "readouts.energy.network.layers.0.weight": 1.0, "readouts.energy.network.layers.0.bias": 0.0,
+        "readouts.energy.network.layers.1.weight": 0.7, "readouts.energy.network.layers.1.bias": 0.2,
     }  # fmt: skip
     for name, parameter in model.named_parameters():
         if name in values:

@@ -57,7 +57,7 @@ def test_best_model_is_the_one_kept(trained):
     losses = [row["validation_loss"] for row in rows]
     assert result.best_epoch == int(np.argmin(losses)) + 1
     assert read_header(folder / "model.safetensors")["provenance"]["best_epoch"] == result.best_epoch
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == (*COLUMNS, "validation_energy_mae", "validation_forces_mae")
 
 
 def test_provenance_names_data_and_split(trained, data):

@@ -7,9 +7,13 @@ from toy import toy_data, toy_run
 
 from atomlens.data.dataset import BatchSource
 from atomlens.errors import InputError
-from atomlens.training.losses import energy_forces_loss, loss_weights
-from atomlens.training.offsets import fit_offsets, references_and_scale
+from atomlens.readouts.energy import references_and_scale
+from atomlens.readouts.standardise import fit_offsets
+from atomlens.training.losses import loss, loss_weights
 from atomlens.training.schedules import learning_rate
+
+
+PREDICTED = ["energy", "atom_energies", "forces", "stress"]
 
 
 class TestLoss:
@@ -24,15 +28,16 @@ class TestLoss:
             squares = [float(row @ row) for row in off]
             expected += (0.3 * (energy[k] - data.labels["energy"][k]) ** 2 + 2.0 * sum(squares) / 3) / 3
         outputs = {"energy": torch.from_numpy(energy), "forces": torch.from_numpy(forces)}
-        loss = energy_forces_loss(outputs, targets, batch, {"energy": 0.3, "forces": 2.0})
-        assert float(loss) == pytest.approx(expected, rel=1e-12)
+        found = loss(outputs, targets, batch, {"energy": 0.3, "forces": 2.0}, {"energy": 0.5})
+        assert float(found) == pytest.approx(expected / 0.5**2, rel=1e-12)
 
     def test_default_weights_follow_the_labels(self):
-        assert loss_weights(None, ["energy", "forces"]) == {"energy": 0.01, "forces": 1.0}
-        assert loss_weights(None, ["energy"]) == {"energy": 1.0}
+        assert loss_weights(None, ["energy", "forces"], PREDICTED) == {"energy": 0.01, "forces": 1.0}
+        assert loss_weights(None, ["energy"], PREDICTED) == {"energy": 1.0}
+        assert loss_weights(None, ["energy", "forces", "stress"], PREDICTED) == {"energy": 0.01, "forces": 1.0}
 
     def test_a_weight_of_zero_leaves_the_term_out(self):
-        assert loss_weights({"energy": 0.0, "forces": 1.0}, []) == {"forces": 1.0}
+        assert loss_weights({"energy": 0.0, "forces": 1.0}, [], PREDICTED) == {"forces": 1.0}
 
     @pytest.mark.parametrize(
         ("weights", "words"),
@@ -44,7 +49,7 @@ class TestLoss:
     )
     def test_bad_weights(self, weights, words):
         with pytest.raises(InputError, match=words):
-            loss_weights(weights, ["energy", "forces"])
+            loss_weights(weights, ["energy", "forces"], PREDICTED)
 
 
 class TestSchedules:

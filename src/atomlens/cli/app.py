@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from atomlens.cli.convert import convert
 from atomlens.cli.evaluate import evaluate
 from atomlens.cli.explain import explain
 from atomlens.cli.info import info
@@ -39,5 +40,5 @@ def options(
     """Options of every command."""
 
 
-for command in (study, train, evaluate, predict, explain, info):
+for command in (study, train, evaluate, predict, explain, convert, info):
     app.command()(command)

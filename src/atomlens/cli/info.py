@@ -13,7 +13,7 @@ from atomlens.cli.options import Json, ModelPath, model_file, print_json
 def info(model: ModelPath, as_json: Json = False) -> None:
     """Tell what a model file holds, and check its fingerprint.
 
-    Configuration, elements, units, how it was trained, and how exact the table of its filters is.
+    Configuration, elements, units, where it comes from, and how exact the table of its filters is.
     """
     from atomlens.data.system import symbol
     from atomlens.model_file import load_model, read_header

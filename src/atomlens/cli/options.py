@@ -124,11 +124,12 @@ def print_json(values: Any) -> None:
 
 
 def print_errors(errors: Mapping[str, Errors], title: str) -> None:
-    """Print a table of errors in kcal/mol and eV beside the MAE of predictors that learned nothing."""
+    """Print a table of errors in the field's units and in internal ones, beside the MAE of those that learned nothing."""
     from rich.console import Console
     from rich.table import Table
 
-    from atomlens.data.units import KCAL_PER_MOL
+    from atomlens.data.quantities import quantity
+    from atomlens.data.units import from_internal
 
     counts = any(found.atom_count_mae is not None for found in errors.values())
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -136,11 +137,13 @@ def print_errors(errors: Mapping[str, Errors], title: str) -> None:
     for name in ("MAE", "RMSE", "mean predictor", *(["atom counts"] if counts else []), "× better"):
         table.add_column(name, justify="right")
     for name, found in errors.items():
-        for unit, factor in (("kcal/mol", 1 / KCAL_PER_MOL), ("eV", 1.0)):
+        units = list(dict.fromkeys([quantity(name).shown or found.unit, found.unit]))
+        for unit in units:
             baselines = [found.mean_predictor_mae, found.atom_count_mae] if counts else [found.mean_predictor_mae]
-            shown = ["" if value is None else f"{factor * value:.4g}" for value in (found.mae, found.rmse, *baselines)]
-            gain = f"{found.gain:.1f}" if unit == "kcal/mol" else ""
-            table.add_row(f"{name}, {unit}{'/Å' if name == 'forces' else ''}", *shown, gain)
+            numbers = (found.mae, found.rmse, *baselines)
+            shown = ["" if value is None else f"{from_internal(value, unit):.4g}" for value in numbers]
+            gain = f"{found.gain:.1f}" if unit == units[0] else ""
+            table.add_row(f"{name.replace('_', ' ')}, {unit.replace('Ang', 'Å')}", *shown, gain)
     console = Console(highlight=False, soft_wrap=True)
     console.print(title)
     console.print(table)

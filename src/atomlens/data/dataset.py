@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -129,15 +129,34 @@ class Dataset:
         Raises:
             InputError: it is absent, or not known for some structure.
         """
-        if name not in self.labels:
-            raise InputError(self._why_absent(name), file=self.origin.file)
-        values = self.labels[name]
+        values = self.label(name)
         missing = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if len(missing):
             raise _at_row(
                 f"the label '{name}' is missing or not finite; leave the structure out", name, missing[0], self
             )
         return values
+
+    def label(self, name: str) -> np.ndarray:
+        """The labels of a quantity, NaN where they are not known.
+
+        Raises:
+            InputError: it has none.
+        """
+        if name not in self.labels:
+            raise InputError(self._why_absent(name), file=self.origin.file)
+        return self.labels[name]
+
+    def known(self, names: Sequence[str]) -> np.ndarray:
+        """(structures,) bool: where a label of one of these quantities is known, for all atoms if it is one of atoms."""
+        found = np.zeros(len(self), dtype=bool)
+        for name in names:
+            if name not in self.labels:
+                continue
+            values = self.labels[name]
+            rows = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+            found |= rows if quantity(name).per == "system" else np.logical_and.reduceat(rows, self.offsets[:-1])
+        return found
 
     def _why_absent(self, name: str) -> str:
         have = ", ".join(self.labels) or "none"
@@ -276,16 +295,16 @@ class BatchSource:
     Args:
         data: structures with their labels.
         cutoff: in Å; None for every pair of open structures.
-        targets: names of the labels that come along with a batch.
+        targets: names of the labels that come along with a batch, NaN where they are not known.
         title: of a progress bar over the search for neighbours; none without it.
 
     Raises:
-        InputError: a label is missing, or two atoms of a structure nearly coincide.
+        InputError: there is no label of that name, or two atoms of a structure nearly coincide.
     """
 
     def __init__(self, data: Dataset, cutoff: float | None, targets: list[str], title: str = "") -> None:
         self.data = data
-        self._targets = {name: data.require(name) for name in targets}
+        self._targets = {name: data.label(name) for name in targets}
         lists = []
         with track(title, len(data), "structures") as bar:
             for index, system in enumerate(data):

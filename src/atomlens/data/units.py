@@ -1,6 +1,6 @@
 """Units of everything that is read or written; the only place where numbers are converted.
 
-Inside atomlens: eV, Å, e, atomic mass units. A unit is written as symbols joined by ``*`` (or a space) and ``/`` with
+Inside atomlens: eV, Å, e, K, atomic mass units. A unit is written as symbols joined by ``*`` (or a space) and ``/`` with
 whole powers: ``kcal/mol``, ``kcal mol^-1``, ``eV/Ang``, ``Ha/bohr``, ``e*bohr``, ``eV/Å³``, ``kbar``. A division binds
 the next symbol only. The constants are ASE's (CODATA 2014).
 """
@@ -16,18 +16,26 @@ from ase import units as ase_units
 from atomlens.config import nearest
 from atomlens.errors import InputError
 
-# Powers of energy, length, charge and amount. The amount keeps apart what is per mole: 'kcal' alone is the energy of a
-# mole of structures (energy * amount), and only 'kcal/mol' is the energy of one.
-Dimension = tuple[int, int, int, int]
+# Powers of energy, length, charge, amount, atoms and temperature. The amount keeps apart what is per mole: 'kcal' alone
+# is the energy of a mole of structures (energy * amount), and only 'kcal/mol' is the energy of one. Atoms keep apart the
+# energy of a structure and the energy per atom, which no number could tell from each other.
+Dimension = tuple[int, int, int, int, int, int]
 
-ENERGY: Dimension = (1, 0, 0, 0)
-FORCE: Dimension = (1, -1, 0, 0)
-STRESS: Dimension = (1, -3, 0, 0)
-LENGTH: Dimension = (0, 1, 0, 0)
-CHARGE: Dimension = (0, 0, 1, 0)
-DIPOLE: Dimension = (0, 1, 1, 0)
-_AMOUNT: Dimension = (0, 0, 0, 1)
-_MOLAR_ENERGY: Dimension = (1, 0, 0, 1)
+NUMBER: Dimension = (0, 0, 0, 0, 0, 0)
+ENERGY: Dimension = (1, 0, 0, 0, 0, 0)
+FORCE: Dimension = (1, -1, 0, 0, 0, 0)
+STRESS: Dimension = (1, -3, 0, 0, 0, 0)
+LENGTH: Dimension = (0, 1, 0, 0, 0, 0)
+AREA: Dimension = (0, 2, 0, 0, 0, 0)
+VOLUME: Dimension = (0, 3, 0, 0, 0, 0)
+CHARGE: Dimension = (0, 0, 1, 0, 0, 0)
+DIPOLE: Dimension = (0, 1, 1, 0, 0, 0)
+ENERGY_PER_ATOM: Dimension = (1, 0, 0, 0, -1, 0)
+HEAT_CAPACITY: Dimension = (1, 0, 0, 0, 0, -1)
+_AMOUNT: Dimension = (0, 0, 0, 1, 0, 0)
+_MOLAR_ENERGY: Dimension = (1, 0, 0, 1, 0, 0)
+_ATOM: Dimension = (0, 0, 0, 0, 1, 0)
+_TEMPERATURE: Dimension = (0, 0, 0, 0, 0, 1)
 
 _SYMBOLS: dict[str, tuple[float, Dimension]] = {
     "eV": (1.0, ENERGY),
@@ -36,9 +44,13 @@ _SYMBOLS: dict[str, tuple[float, Dimension]] = {
     "Hartree": (ase_units.Hartree, ENERGY),
     "mHa": (1e-3 * ase_units.Hartree, ENERGY),
     "Ry": (ase_units.Rydberg, ENERGY),
+    "cal": (1e-3 * ase_units.kcal, _MOLAR_ENERGY),
     "kcal": (ase_units.kcal, _MOLAR_ENERGY),
     "kJ": (ase_units.kJ, _MOLAR_ENERGY),
     "mol": (ase_units.mol, _AMOUNT),
+    "atom": (1.0, _ATOM),
+    "K": (1.0, _TEMPERATURE),
+    "1": (1.0, NUMBER),
     "Ang": (1.0, LENGTH),
     "bohr": (ase_units.Bohr, LENGTH),
     "nm": (10.0, LENGTH),
@@ -57,6 +69,11 @@ INTERNAL_UNITS: dict[Dimension, str] = {
     LENGTH: "Ang",
     CHARGE: "e",
     DIPOLE: "e*Ang",
+    NUMBER: "1",
+    AREA: "Ang^2",
+    VOLUME: "Ang^3",
+    ENERGY_PER_ATOM: "eV/atom",
+    HEAT_CAPACITY: "eV/K",
 }
 
 _RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -68,7 +85,7 @@ def parse_unit(unit: str) -> tuple[float, Dimension]:
     Raises:
         InputError: a symbol is not known; the nearest known one is named.
     """
-    factor, dimension = 1.0, (0, 0, 0, 0)
+    factor, dimension = 1.0, NUMBER
     parts = re.split(r"([*/])", _plain(unit))
     for position in range(0, len(parts), 2):
         symbol, _, power_text = parts[position].partition("^")
@@ -104,9 +121,15 @@ def to_internal(unit: str, dimension: Dimension, quantity: str) -> float:
     """
     factor, found = parse_unit(unit)
     if found != dimension:
-        hint = f"{unit}/mol" if (*found[:3], 0) == dimension and found[3] == 1 else INTERNAL_UNITS[dimension]
+        molar = tuple(a + b for a, b in zip(dimension, _AMOUNT, strict=True)) == found
+        hint = f"{unit}/mol" if molar else INTERNAL_UNITS[dimension]
         raise InputError(f"'{unit}' is not a unit of {quantity}; give one like {hint}")
     return factor
+
+
+def from_internal(value: float, unit: str) -> float:
+    """A number in internal units as one in ``unit`` of the same dimension."""
+    return value / parse_unit(unit)[0]
 
 
 def same_unit(first: str, second: str) -> bool:

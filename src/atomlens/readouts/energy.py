@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from atomlens.config import Config
 from atomlens.data.batch import Batch
-from atomlens.data.system import MAX_ATOMIC_NUMBER
-from atomlens.ops.activations import shifted_softplus
+from atomlens.data.dataset import Dataset
+from atomlens.data.system import MAX_ATOMIC_NUMBER, symbol
+from atomlens.errors import InputError
 from atomlens.ops.segment import segment_sum
-from atomlens.readouts.interface import Output, Readout
+from atomlens.readouts.atom_network import AtomNetwork, AtomNetworkConfig
+from atomlens.readouts.interface import Readout
+from atomlens.readouts.standardise import fit_offsets, known_label
 
 
-class EnergyConfig(Config):
+class EnergyConfig(AtomNetworkConfig):
     """Hyper-parameters of the energy readout."""
 
     name: Literal["energy"] = "energy"
-    hidden: int | None = Field(None, ge=1, description="width of the hidden layer; null: half the features")
 
 
 class Energy(Readout):
@@ -35,16 +36,10 @@ class Energy(Readout):
     atom_quantity = "atom_energies"
     references: Tensor
     free_atoms: Tensor
-    scale: Tensor
 
-    def __init__(self, config: EnergyConfig, n_features: int) -> None:
+    def __init__(self, config: EnergyConfig, n_features: int, elements: Sequence[int]) -> None:
         super().__init__()
-        hidden = config.hidden or max(n_features // 2, 1)
-        self.first = nn.Linear(n_features, hidden)
-        self.second = nn.Linear(hidden, 1)
-        for layer in (self.first, self.second):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.network = AtomNetwork(config, n_features, 1, elements)
         self.register_buffer("references", torch.zeros(MAX_ATOMIC_NUMBER + 1, dtype=torch.float64))
         # The part of the references that is known from free atoms; NaN where it is not.
         self.register_buffer("free_atoms", torch.full((MAX_ATOMIC_NUMBER + 1,), torch.nan, dtype=torch.float64))
@@ -64,13 +59,62 @@ class Energy(Readout):
 
     def learned_terms(self, features: Tensor, batch: Batch) -> Tensor:
         """E_σ o(x_i) without references, (atoms,) in eV, float64."""
-        raw = self.second(shifted_softplus(self.first(features))).squeeze(-1)
+        raw = self.network(features, batch.numbers).squeeze(-1)
         return self._weighted(raw.to(torch.float64) * self.scale, batch)
 
-    def forward(self, features: Tensor, batch: Batch) -> Output:
-        """Energies (systems,) and atom energies (atoms,) in eV, float64."""
-        terms = self.learned_terms(features, batch) + self._weighted(self.references[batch.numbers], batch)
-        return Output(system=segment_sum(terms, batch.system, batch.cell.shape[0]), atoms=terms)
+    def terms(self, features: Tensor, batch: Batch) -> Tensor:
+        """Atom energies (atoms,) in eV, float64."""
+        return self.learned_terms(features, batch) + self._weighted(self.references[batch.numbers], batch)
+
+    def total(self, terms: Tensor, batch: Batch) -> Tensor:
+        """Energies (systems,) in eV."""
+        return segment_sum(terms, batch.system, batch.cell.shape[0])
+
+    def derived(self, total: Tensor) -> dict[str, Tensor]:
+        """None; forces and stress are the model's."""
+        del total
+        return {}
+
+    def fit(self, data: Dataset, free_atoms: Mapping[int, float] | None) -> None:
+        """References and E_σ, see `references_and_scale`.
+
+        Raises:
+            InputError: no energy is known, or a free-atom energy is missing for an element of the data.
+        """
+        references, scale = references_and_scale(data, free_atoms)
+        self.set_scale(scale, references, free_atoms)
 
     def _weighted(self, terms: Tensor, batch: Batch) -> Tensor:
         return terms if batch.weight is None else terms * batch.weight.to(terms.dtype)
+
+
+def references_and_scale(data: Dataset, free_atoms: Mapping[int, float] | None) -> tuple[dict[int, float], float]:
+    """References by atomic number and E_σ, both in eV, from training structures.
+
+    With free-atom energies the references are these plus the mean that is left per atom (E_μ of thesis 3.4); without,
+    they are fitted per element. E_σ is the root mean square of force components times 1 Å where there are forces, else
+    the standard deviation per atom of what the references leave.
+
+    Raises:
+        InputError: no energy is known, or a free-atom energy is missing for an element of the data.
+    """
+    name, known = known_label(data, ["energy"])
+    counts, elements = data.counts()
+    counts, energies = counts[known], np.asarray(data.labels[name])[known]
+    sizes = counts.sum(axis=1)
+    if free_atoms is None:
+        offsets = fit_offsets(counts, energies)
+    else:
+        missing = [symbol(number) for number in elements if number not in free_atoms]
+        if missing:
+            raise InputError(
+                f"references: no free-atom energy for {', '.join(missing)}; add it, or leave references out"
+            )
+        free = np.array([free_atoms[number] for number in elements])
+        offsets = free + float(sizes @ (energies - counts @ free) / (sizes @ sizes))
+    forces = data.labels.get("forces")
+    if forces is not None and np.isfinite(forces).any():
+        scale = float(np.sqrt(np.nanmean(np.square(forces))))
+    else:
+        scale = float(np.std((energies - counts @ offsets) / sizes))
+    return dict(zip(elements, offsets.tolist(), strict=True)), scale if scale > 0 else 1.0

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from atomlens.config import Config
+from atomlens.representations.behler_parrinello import BehlerParrinello, BehlerParrinelloConfig
+from atomlens.representations.dtnn import DTNN, DTNNConfig
 from atomlens.representations.interface import Representation
 from atomlens.representations.schnet import SchNet, SchNetConfig
 from atomlens.representations.tabulated import Certificate, Tabulated, constant_parameters
@@ -10,12 +12,18 @@ from atomlens.representations.tabulated import Certificate, Tabulated, constant_
 # A representation is built from its configuration and the atomic numbers that the model knows.
 Factory = Callable[..., Representation]
 REPRESENTATIONS: dict[str, tuple[type[Config], Factory]] = {
+    "dtnn": (DTNNConfig, lambda config, _elements: DTNN(config)),
     "schnet": (SchNetConfig, lambda config, _elements: SchNet(config)),
+    "behler_parrinello": (BehlerParrinelloConfig, BehlerParrinello),
 }
 
 __all__ = [
+    "DTNN",
     "REPRESENTATIONS",
+    "BehlerParrinello",
+    "BehlerParrinelloConfig",
     "Certificate",
+    "DTNNConfig",
     "Representation",
     "SchNet",
     "SchNetConfig",

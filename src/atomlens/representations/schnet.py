@@ -18,9 +18,7 @@ from atomlens.errors import InputError
 from atomlens.ops.activations import shifted_softplus
 from atomlens.ops.cfconv import (
     InteractionStep,
-    Kernels,
     Lookup,
-    PairGraph,
     cfconv,
     interaction,
     kernels_for,
@@ -29,6 +27,7 @@ from atomlens.ops.cfconv import (
 from atomlens.ops.radial import CUTOFF_FUNCTIONS, gaussian_basis
 from atomlens.ops.segment import segment_sum
 from atomlens.representations.interface import Linearised, Representation
+from atomlens.representations.pair_graph import pair_graph
 from atomlens.representations.tabulated import Tabulated
 
 Convolution = Callable[[Tensor], Tensor]
@@ -176,7 +175,7 @@ class SchNet(Representation):
             return x
         kernels = kernels_for(distances.device, x.dtype)
         tables = self.filters.table(kernels).expand(len(self.blocks), -1, -1).unbind(0)
-        lookup = Lookup(self.filters.grid, _graph(batch, kernels), distances, x.dtype, kernels)
+        lookup = Lookup(self.filters.grid, pair_graph(batch, kernels), distances, x.dtype, kernels)
         for block, part in zip(self._interactions, tables, strict=True):
             if weight is None and per_centre is None:
                 x = interaction(x, distances, part, *block.weights(), lookup)
@@ -199,7 +198,7 @@ class SchNet(Representation):
         vectors = batch.pair_vectors()
         distances = torch.linalg.vector_norm(vectors, dim=1)
         kernels = kernels_for(distances.device, x.dtype)
-        lookup = Lookup(self.filters.grid, _graph(batch, kernels), distances, x.dtype, kernels)
+        lookup = Lookup(self.filters.grid, pair_graph(batch, kernels), distances, x.dtype, kernels)
         tables = self.filters.table(kernels).expand(len(self.blocks), -1, -1).unbind(0)
         steps = [
             InteractionStep(part, *block.weights(), lookup)
@@ -240,15 +239,6 @@ class SchNet(Representation):
             heard = heard * (distances.detach() < self.cutoff)
         counts = segment_sum(heard, batch.pairs.centre, batch.numbers.shape[0])
         return torch.where(counts > 0, 1.0 / counts.clamp(min=1e-12), counts).to(dtype)[:, None]
-
-
-def _graph(batch: Batch, kernels: Kernels) -> PairGraph:
-    """The batch's pairs in the kernels' orders, made once and kept with the pairs."""
-    kept: dict[tuple[str, int], PairGraph] = batch.pairs.__dict__.setdefault("_graphs", {})
-    key = kernels.name, batch.numbers.shape[0]
-    if key not in kept:
-        kept[key] = kernels.graph(batch.pairs.centre, batch.pairs.neighbour, batch.numbers.shape[0])
-    return kept[key]
 
 
 def _dense(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:

@@ -77,8 +77,13 @@ def _split(config: RunConfig, data: Dataset, folder: Path, *, resume: bool) -> S
         return Split.load(folder / "split.json", data)
     if shares.file is not None:
         return Split.load(shares.file, data)
+    # Structures without any label to learn from are left out, as many of QM9's are for most of its properties.
+    known = data.known([name for name in config.training.loss or data.labels if name in data.labels])
+    if not known.all() and known.any():
+        say(f"{int((~known).sum()):,} structures have none of the labels and are left out")
+    among = known if known.any() else None  # training will say what is missing
     try:
-        return random_split(data, shares.train, shares.validation, shares.test, shares.seed)
+        return random_split(data, shares.train, shares.validation, shares.test, shares.seed, among)
     except InputError as error:
         raise error.at(file=config.data.path) from None
 

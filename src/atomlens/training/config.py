@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,6 +15,7 @@ from atomlens.data.units import ENERGY, to_internal
 from atomlens.errors import InputError
 from atomlens.files import write_text
 from atomlens.model import ModelConfig
+from atomlens.readouts import readouts_for
 
 
 class DataConfig(Config):
@@ -61,8 +63,8 @@ class TrainingConfig(Config):
 
     loss: dict[str, float] | None = Field(
         None,
-        description="weight by quantity, one left out has none; null: energy 0.01 and forces 1 (ρ of thesis eq. 5.7), "
-        "or energy alone where the data have no forces",
+        description="weight by quantity, one left out has none; null: 1 for each label, but energy 0.01 beside forces "
+        "(ρ of thesis eq. 5.7) and no stress",
     )
     epochs: int = Field(300, ge=1, description="passes over the training set")
     max_minutes: float | None = Field(
@@ -71,7 +73,12 @@ class TrainingConfig(Config):
         description="stop, with the learning rate annealed, after this time (not repeatable bit for bit)",
     )
     batch_size: int = Field(32, ge=1, description="structures per step, over all devices")
-    learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of Adam")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="sgd is stochastic gradient descent with momentum, as the thesis trains DTNN"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.0, ge=0, description="of adamw and sgd")
+    learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
     schedule: Literal["cosine", "exponential", "constant"] = Field(
         "cosine",
         description="of the learning rate; cosine has a warm-up, exponential is the thesis' 0.96 per 100,000 steps",
@@ -110,6 +117,28 @@ class RunConfig(Config):
             InputError: the file is missing or no YAML mapping, or a key or value in it is wrong.
         """
         return cls.parse(read_yaml(path), file=str(path))
+
+    def for_labels(self, labels: Iterable[str]) -> RunConfig:
+        """The same run with readouts chosen by the labels, where the run names none.
+
+        Labels that the run names are all learned. Of those that a file brought along the energy is, where it is there.
+
+        Raises:
+            InputError: no readout predicts any of them.
+        """
+        if "readouts" in self.model.model_fields_set:
+            return self
+        found = list(labels)
+        if self.data.labels is None and "energy" in found:
+            found = ["energy"]
+        readouts = readouts_for(found)
+        if not readouts:
+            raise InputError(
+                f"no readout predicts a label of the data (labels: {', '.join(found) or 'none'}); name keys and units",
+                file=self.data.path,
+            )
+        model = ModelConfig(representation=self.model.representation, readouts=readouts)
+        return self.model_copy(update={"model": model})
 
     def write(self, path: str | Path) -> None:
         """Write with every default spelled out."""

@@ -6,39 +6,33 @@ import csv
 import importlib.util
 import io
 import warnings
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from atomlens.files import write_text
 
-COLUMNS = (
-    "epoch",
-    "step",
-    "seconds",
-    "learning_rate",
-    "train_loss",
-    "validation_loss",
-    "validation_energy_mae",
-    "validation_forces_mae",
-)
+COLUMNS = ("epoch", "step", "seconds", "learning_rate", "train_loss", "validation_loss")
 Row = dict[str, float]
 
 
 class TrainingLog:
-    """Appends one row per epoch; energies in eV, forces in eV/Å.
+    """Appends one row per epoch: `COLUMNS` and ``validation_<quantity>_mae`` in internal units.
 
     Args:
         folder: where ``log.csv`` and ``tensorboard/`` go.
+        quantities: what is validated.
         rows: rows to keep from an earlier session; later ones were written after its last checkpoint and come again.
         tensorboard: log there as well, if installed.
     """
 
-    def __init__(self, folder: Path, rows: int, *, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, quantities: Sequence[str], rows: int, *, tensorboard: bool) -> None:
         self._path = folder / "log.csv"
+        self._columns = [*COLUMNS, *(f"validation_{name}_mae" for name in quantities)]
         kept = read_log(self._path, rows) if rows else []
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(buffer, self._columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept)
         write_text(self._path, buffer.getvalue())
@@ -53,7 +47,7 @@ class TrainingLog:
     def append(self, row: Row) -> None:
         """Write one row to the end."""
         with self._path.open("a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
+            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
         if self._board is not None:
             for name, value in row.items():
                 if name not in ("epoch", "step"):

@@ -22,9 +22,10 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from atomlens.data.batch import Batch
 from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.quantities import QUANTITIES, quantity
 from atomlens.data.splits import Split
 from atomlens.data.system import AtomicSystem
-from atomlens.data.units import KCAL_PER_MOL
+from atomlens.data.units import from_internal
 from atomlens.errors import InputError, Interrupted
 from atomlens.evaluation import batches_by_pairs, predict_source
 from atomlens.files import check_folder
@@ -34,7 +35,7 @@ from atomlens.progress import Reporter, say, track
 from atomlens.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
 from atomlens.training.config import RunConfig, TrainingConfig
 from atomlens.training.log import Row, TrainingLog, read_log
-from atomlens.training.losses import energy_forces_loss
+from atomlens.training.losses import loss
 from atomlens.training.memory import keep_freed_memory
 from atomlens.training.prepare import Material, build_model, prepare
 from atomlens.training.schedules import learning_rate
@@ -61,13 +62,12 @@ class _LossModule(nn.Module):
 
     def __init__(self, model: Model, weights: dict[str, float]) -> None:
         super().__init__()
-        self.model, self.weights = model, weights
+        self.model, self.weights, self.scales = model, weights, model.scales
 
     def forward(self, work: _Work) -> Tensor:
-        forces = "forces" in self.weights
-        outputs = self.model(work.batch, forces=forces, differentiable=forces)
-        scale = self.model.energy_readout.scale
-        return energy_forces_loss(outputs, work.targets, work.batch, self.weights) / scale.square()
+        wanted = {name: name in self.weights for name in ("forces", "stress")}
+        outputs = self.model(work.batch, **wanted, differentiable=any(wanted.values()))
+        return loss(outputs, work.targets, work.batch, self.weights, self.scales)
 
 
 class _Work:
@@ -101,6 +101,7 @@ def train(
     if resume and not (folder / "run.yaml").is_file():
         raise InputError("holds no run to resume; leave --resume out", file=str(folder))
     check_folder(folder, resuming=resume)
+    config = config.for_labels(data.labels)
     material = prepare(config, data, split)
     fabric = _fabric(config)
     if not resume:
@@ -199,7 +200,7 @@ class _Trainer:
         self.model, self.weights = copy.deepcopy(material.model).to(fabric.device), material.weights
         self.train_source, self.validation_source = material.train, material.validation
         self.averaged, self.best = copy.deepcopy(self.model), copy.deepcopy(self.model)
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
+        optimizer = _optimizer(config, self.model)
         self.loss_module, self.optimizer = fabric.setup(_LossModule(self.model, self.weights), optimizer)
         self.progress = Progress()
         self._intervals: list[int] = []  # of the tables, when they were last measured
@@ -211,7 +212,10 @@ class _Trainer:
     def run(self) -> None:
         """Train to the end, or to an interruption."""
         lead = self.fabric.is_global_zero
-        log = TrainingLog(self.folder, self.progress.rows, tensorboard=self.config.tensorboard) if lead else None
+        log = None
+        if lead:
+            rows, board = self.progress.rows, self.config.tensorboard
+            log = TrainingLog(self.folder, self._validated, rows, tensorboard=board)
         batches = self._batches_per_epoch()
         total = self.config.epochs * batches
         with _stop_requests() as stopping, track("training", total, "steps", self.progress.step) as bar:
@@ -312,26 +316,36 @@ class _Trainer:
             bar.expect(max(progress.step, round(progress.step / self._share_done())))
         return row
 
+    @property
+    def _validated(self) -> list[str]:
+        """Quantities whose errors are watched: those trained on, and the energy, also where forces alone are."""
+        return list(dict.fromkeys([*(["energy"] if "forces" in self.weights else []), *self.weights]))
+
     def _validate(self) -> Row:
         """Loss and errors of the averaged weights on the validation structures, shared out over processes."""
         rank, world = self.fabric.global_rank, self.fabric.world_size
         indices = np.arange(len(self.validation_source))[rank::world]
-        sums = torch.zeros(5, dtype=torch.float64)  # loss, structures, energy, force components, their count
+        names, scales = self._validated, self.model.scales
+        wanted = {name: name in self.weights for name in ("forces", "stress")}
+        sums = torch.zeros(2 + 2 * len(names), dtype=torch.float64)  # loss, structures; off, components by quantity
         for rows in batches_by_pairs(self.validation_source, indices, _VALIDATION_PAIRS):
             work = _Work(*self.validation_source.batch(rows), self.fabric.device)
             with torch.no_grad():
-                outputs = self.averaged(work.batch, forces="forces" in self.weights)
-            loss = energy_forces_loss(outputs, work.targets, work.batch, self.weights)
-            energy_off = (outputs["energy"] - work.targets["energy"]).abs().sum()
-            sums += torch.tensor([float(loss) * len(rows), len(rows), float(energy_off), 0.0, 0.0], dtype=torch.float64)
-            if "forces" in outputs:
-                force_off = (outputs["forces"] - work.targets["forces"]).abs()
-                sums[3:] += torch.tensor([float(force_off.sum()), force_off.numel()], dtype=torch.float64)
+                outputs = self.averaged(work.batch, **wanted)
+            found = [float(loss(outputs, work.targets, work.batch, self.weights, scales)) * len(rows), len(rows)]
+            for name in names:
+                known = torch.isfinite(work.targets[name])
+                off = (outputs[name] - work.targets[name])[known].abs()
+                found += [float(off.sum()), off.numel()]
+            sums += torch.tensor(found, dtype=torch.float64)
         total = self.fabric.all_reduce(sums.to(self.fabric.device), reduce_op="sum")
-        loss, count, energy, forces, components = total.tolist()  # type: ignore[union-attr]
-        scale = float(self.model.energy_readout.scale)
-        found = {"validation_loss": loss / count / scale**2, "validation_energy_mae": energy / count}
-        return found | ({"validation_forces_mae": forces / components} if components else {})
+        mean_loss, count, *pairs = total.tolist()  # type: ignore[union-attr]
+        errors = {
+            f"validation_{name}_mae": off / components
+            for name, off, components in zip(names, pairs[::2], pairs[1::2], strict=True)
+            if components
+        }
+        return {"validation_loss": mean_loss / count, **errors}
 
     def _save(self) -> None:
         self.progress.seconds = self._seconds()
@@ -346,7 +360,7 @@ class _Trainer:
     def _save_best(self) -> None:
         kept = copy.deepcopy(self.best)
         kept.provenance = {**self.model.provenance, "best_epoch": self.progress.best_epoch}
-        if "energy" not in self.weights:
+        if "energy" not in self.weights and {"forces", "stress"} & set(self.weights):
             self._fit_constant(kept)
         save_model(kept, self.folder / MODEL)
 
@@ -355,7 +369,9 @@ class _Trainer:
         data = self.train_source.data
         found = predict_source(model, self.train_source, np.arange(len(data)), forces=False)["energy"]
         sizes = data.n_atoms.astype(np.float64)
-        shift = float(sizes @ (data.labels["energy"] - found) / (sizes @ sizes))
+        known = data.known(["energy"])
+        sizes, left = sizes[known], (data.labels["energy"] - found)[known]
+        shift = float(sizes @ left / (sizes @ sizes))
         model.energy_readout.references[list(model.elements)] += shift
 
     def _modules(self) -> dict[str, nn.Module]:
@@ -381,12 +397,30 @@ class _Trainer:
         return max(done, float(self.fabric.broadcast(spent)) if self.fabric.world_size > 1 else spent)
 
 
+def _optimizer(config: TrainingConfig, model: Model) -> torch.optim.Optimizer:
+    parameters, rate = model.parameters(), config.learning_rate
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, rate, momentum=config.momentum, weight_decay=config.weight_decay, foreach=True
+        )
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, rate, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.Adam(parameters, rate, fused=True)
+
+
 def _describe(row: Row) -> str:
-    """Validation errors in kcal/mol (and per Å), short enough for a narrow terminal."""
-    parts = [f"E {row['validation_energy_mae'] / KCAL_PER_MOL:.3g}"]
-    if "validation_forces_mae" in row:
-        parts.append(f"F {row['validation_forces_mae'] / KCAL_PER_MOL:.3g}")
-    return f"MAE {', '.join(parts)} kcal/mol"
+    """Validation errors in the units of the field, short enough for a narrow terminal."""
+    parts = []
+    for column, value in row.items():
+        name = column.removeprefix("validation_").removesuffix("_mae")
+        if name in QUANTITIES:
+            kind = quantity(name)
+            short = _SHORT.get(name, name.replace("_", " "))
+            parts.append(f"{short} {from_internal(value, kind.shown or kind.unit):.3g} {kind.shown or kind.unit}")
+    return f"MAE {', '.join(parts)}"
+
+
+_SHORT = {"energy": "E", "forces": "F", "dipole_magnitude": "|μ|", "dipole": "μ", "isotropic_polarizability": "α"}
 
 
 @contextmanager

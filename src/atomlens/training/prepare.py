@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,11 +15,12 @@ from atomlens.data.dataset import BatchSource, Dataset
 from atomlens.data.splits import SUBSETS, Split
 from atomlens.data.system import formula
 from atomlens.errors import InputError
-from atomlens.evaluation import check_known, training_means
+from atomlens.evaluation import batches_by_pairs, check_known, training_means
 from atomlens.model import Model
+from atomlens.progress import say
+from atomlens.readouts import Readout
 from atomlens.training.config import RunConfig
 from atomlens.training.losses import loss_weights
-from atomlens.training.offsets import references_and_scale
 from atomlens.training.tables import MARGIN
 
 _MOST_COMPOSITIONS = 20  # that a model file lists
@@ -43,13 +44,14 @@ def prepare(config: RunConfig, data: Dataset, split: Split) -> Material:
         InputError: a label is missing, a structure is impossible, or settings and data do not fit.
     """
     split.check(data)
-    weights = loss_weights(config.training.loss, list(data.labels))
-    names = sorted({"energy", *weights})
     subsets = {name: data.subset(getattr(split, name)) for name in SUBSETS}
-    for name in names:
-        subsets["train"].require(name)
-        subsets["validation"].require(name)
     model = build_model(config, subsets["train"])
+    weights = loss_weights(config.training.loss, list(data.labels), model.predicted)
+    # At ρ = 0 the energy's constant is fitted afterwards, so its labels are needed all the same.
+    names = sorted({"energy", *weights} if set(weights) & {"forces", "stress"} else weights)
+    _refuse_idle(model, weights)
+    for subset in ("train", "validation"):
+        _require(subsets[subset], names, weights, subset)
     if "forces" in weights and not model.representation.continuous_forces:
         raise InputError(
             "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces"
@@ -62,6 +64,7 @@ def prepare(config: RunConfig, data: Dataset, split: Split) -> Material:
         for name, subset in subsets.items()
         if len(subset)
     }
+    _standardise(model, sources["train"])
     model.provenance = _provenance(config, data, split, subsets["train"], names)
     model.examples = tuple(subsets["train"][index] for index in range(min(_EXAMPLES, len(subsets["train"]))))
     return Material(model, weights, sources["train"], sources["validation"])
@@ -75,9 +78,49 @@ def build_model(config: RunConfig, data: Dataset) -> Model:
     model.set_precision(getattr(torch, config.training.precision))
     model.refine_tables(MARGIN)
     free_atoms = config.references.in_ev() if config.references else None
-    references, scale = references_and_scale(data, free_atoms)
-    model.energy_readout.set_scale(scale, references, free_atoms)
+    model.standardise(data, free_atoms)
     return model
+
+
+def _require(data: Dataset, names: list[str], weights: dict[str, float], subset: str) -> None:
+    """Refuse structures that there is nothing to learn from, and say where some of their labels are not known.
+
+    Raises:
+        InputError: a quantity has no labels, or a structure has none of those that are trained on.
+    """
+    for name in names:
+        data.label(name)
+    if len(names) == 1:
+        data.require(names[0])  # says which structure, and what to do
+    missing = np.flatnonzero(~data.known(list(weights)))
+    if len(missing):
+        problem = InputError(f"has none of the labels {', '.join(weights)}; leave the structure out")
+        raise data.located(problem, int(missing[0]))
+    for name in names:
+        unknown = int((~data.known([name])).sum())
+        if unknown:
+            say(f"note: {unknown:,} of {len(data):,} structures for {subset} have no {name.replace('_', ' ')}")
+
+
+def _refuse_idle(model: Model, weights: dict[str, float]) -> None:
+    """Refuse a readout that nothing trains: it would answer, and know nothing.
+
+    Raises:
+        InputError: names it.
+    """
+    for name, module in model.readouts.items():
+        readout = cast(Readout, module)
+        learned = {name, *readout.derived_quantities} | ({"forces", "stress"} if name == "energy" else set())
+        if not learned & set(weights):
+            raise InputError(
+                f"nothing trains the readout of {name}: no label of it has a weight; name one, or leave the readout out"
+            )
+
+
+def _standardise(model: Model, source: BatchSource) -> None:
+    """Fit the representation to the training structures, a few at a time."""
+    rows = np.arange(len(source))
+    model.representation.standardise(source.batch(part)[0] for part in batches_by_pairs(source, rows))
 
 
 def _provenance(

@@ -30,7 +30,7 @@ def read_archive(path: Path) -> Contents:
     Raises:
         InputError: it is no archive, truncated or pickled, or its arrays do not fit each other.
     """
-    entries = _load(path)
+    entries = load_arrays(path)
     for key in ("numbers", "positions"):
         if key not in entries:
             have = ", ".join(entries) or "nothing"
@@ -63,16 +63,25 @@ def read_archive(path: Path) -> Contents:
     )
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a numpy archive, by name.
+
+    Raises:
+        InputError: it is no archive, truncated, or holds pickled objects or what is no array.
+    """
     if not zipfile.is_zipfile(path):
         raise InputError("is not a whole numpy archive (.npz); it may be truncated, copy or write it again")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+            entries = {key: archive[key] for key in archive.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
         if "allow_pickle" in str(error):
             raise InputError("holds pickled objects, which are never read; save plain arrays") from None
         raise InputError(f"has a damaged entry ({error}); copy or write it again") from None
+    for key, values in entries.items():
+        if not isinstance(values, np.ndarray):  # numpy hands over other files in a zip archive as bytes
+            raise InputError(f"holds '{key}', which is no array; write it with numpy.savez")
+    return entries
 
 
 def _structures(entries: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

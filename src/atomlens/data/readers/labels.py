@@ -20,8 +20,13 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "forces": ("forces", "force"),
     "stress": ("stress",),
     "dipole": ("dipole", "dipoles"),
+    "dipole_magnitude": ("dipole_magnitude", "mu"),
+    "polarizability": ("polarizability", "polarisability"),
+    "isotropic_polarizability": ("isotropic_polarizability", "alpha"),
+    "electronic_spatial_extent": ("electronic_spatial_extent", "r2"),
+    "zero_point_energy": ("zero_point_energy", "zpve"),
+    "heat_capacity": ("heat_capacity", "Cv"),
     "charges": ("charges", "partial_charges"),
-    "atom_energies": ("atom_energies",),
 }
 
 
@@ -102,7 +107,7 @@ def _stated(contents: Contents) -> dict[str, LabelSource]:
     """The known quantities whose unit the file states."""
     found = {}
     for name in QUANTITIES:
-        keys = [key for key in SYNONYMS[name] if key in contents.keys and key in contents.units]
+        keys = [key for key in SYNONYMS.get(name, (name,)) if key in contents.keys and key in contents.units]
         if keys:
             found[name] = LabelSource(keys[0])
     return found

@@ -147,7 +147,7 @@ class _Interaction(torch.autograd.Function):
                 by_x, by_distance = _Slope.apply(g, h, m, distances, table, w_in, w_mid, w_out, lookup, s)
                 return by_x, by_distance, *[None] * 7
             inputs = (x, distances, table, w_in, w_mid, b_mid, w_out, b_out)
-            found = _in_steps(interaction_in_steps, inputs, lookup, (g, by_h, by_m), needs)
+            found = gradients_in_steps(interaction_in_steps, inputs, lookup, (g, by_h, by_m), needs)
             return *found, None
         g = torch.zeros_like(x) if g is None else g
         by_a = g @ w_out
@@ -201,7 +201,7 @@ class _Slope(torch.autograd.Function):
         lookup, needs = ctx.lookup, needed_now(ctx)
         if torch.is_grad_enabled():
             inputs = (g, h, m, distances, table, w_in, w_mid, w_out)
-            return *_in_steps(_slope_in_steps, inputs, lookup, (of_x, of_distance), needs), None, None
+            return *gradients_in_steps(_slope_in_steps, inputs, lookup, (of_x, of_distance), needs), None, None
         of_x = torch.zeros_like(g) if of_x is None else of_x
         of_back = of_x @ w_in.T
         v = None if of_distance is None else of_distance.to(g.dtype)
@@ -228,18 +228,18 @@ def _curvature(below: Tensor, of_back: Tensor, h: Tensor, table: Tensor, v: Tens
     return first if v is None else first.addcmul_(v, lookup.dot(below, h, table, 2))
 
 
-def _in_steps(
+def gradients_in_steps(
     function: Callable[..., Sequence[Tensor]],
-    inputs: Sequence[Tensor],
-    lookup: Lookup,
+    inputs: Sequence[Tensor | None],
+    lookup: Any,
     cotangents: Sequence[Tensor | None],
     needs: Sequence[bool],
 ) -> list[Tensor | None]:
     """Gradients of ``function`` that can be differentiated further: by autograd, through elementary functions."""
     # Views, so that a derivative by one input does not run on into what another was made from.
-    views = [tensor.view_as(tensor) for tensor in inputs]
+    views = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
     outputs = function(*views, lookup)
-    wanted = [view for view, need in zip(views, needs, strict=False) if need]
+    wanted = [view for view, need in zip(views, needs, strict=False) if need and view is not None]
     given = [
         (out, cotangent)
         for out, cotangent in zip(outputs, cotangents, strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,9 @@ from atomlens.ops.cfconv.graph import Groups, PairGraph
 from atomlens.ops.cfconv.kernels import Kernels
 from atomlens.ops.cfconv.numba_kernels import compile_kernels, count_and_place, locate, spline_weights
 from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid
+from atomlens.ops.numba_tools import launch
 
 _Slots = ctypes.c_int64 * 20
-_WORK_PER_THREAD = 1 << 17  # pairs × features below which a second thread costs more than it brings
-_PIECES_PER_THREAD = 8
 _FADES = ("none", "cosine", "smooth")  # in the order of the kernels' numbers
 
 
@@ -193,26 +191,5 @@ def _kernels(dtype: torch.dtype) -> dict[str, Any]:
     return compile_kernels(np.float32 if dtype == torch.float32 else np.float64)
 
 
-@cache
-def _torch_threads() -> Any:
-    """OpenMP's entry point in the runtime that torch itself uses; None where that is another one than GNU's."""
-    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
-    try:
-        parallel = ctypes.CDLL(str(library)).GOMP_parallel
-    except (OSError, AttributeError):
-        return None
-    parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-    return parallel
-
-
 def _launch(name: str, dtype: torch.dtype, slots: Any, rows: int, work: int, *, pieces: int = 1) -> None:
-    """Run a kernel over ``rows`` on as many of torch's threads as the work is worth."""
-    kernel = _kernels(dtype)[name]
-    parallel = _torch_threads()
-    threads = min(torch.get_num_threads(), work // _WORK_PER_THREAD + 1) if parallel else 1
-    if threads == 1:
-        slots[1] = max(rows, 1)
-        kernel.ctypes(ctypes.addressof(slots))
-    else:
-        slots[1] = max(-(-rows * pieces // (threads * _PIECES_PER_THREAD)), 1)
-        parallel(kernel.address, ctypes.addressof(slots), threads, 0)
+    launch(_kernels(dtype)[name], slots, rows, work, pieces=pieces)

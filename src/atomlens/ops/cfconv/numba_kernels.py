@@ -1,9 +1,7 @@
 """The primitives as machine code for the CPU; numba compiles them on first use and keeps them on disk.
 
-A kernel is a function of one pointer to 64-bit slots (a ticket, sizes and addresses), so that torch's own OpenMP
-threads can run it: a second OpenMP runtime would fight torch's for the cores. Every thread that enters takes pieces of
-the rows by the ticket until none is left. A row is computed by one thread, in the order of its pairs, so results do not
-depend on the number of threads.
+A kernel is a function of 64-bit slots, see `ops.numba_tools`. A row is computed by one thread, in the order of its
+pairs, so results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -12,54 +10,15 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-# Sums may be regrouped, which vectorises them; NaN and infinity stay what they are.
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
+from atomlens.ops.numba_tools import FAST, KEEP, pointer, take
+
 # Where the rows at the edge of a thread's piece take another branch, products must round alike in both.
 _ORDERED = {"contract", "nsz"}
 
 
-def _can_keep() -> bool:
-    """Whether numba finds a folder for its machine code; without one it compiles anew in every process."""
-
-    def nothing() -> None:
-        return None
-
-    try:
-        numba.njit(cache=True)(nothing)
-    except RuntimeError:
-        return False
-    return True
-
-
-_KEEP = _can_keep()
-
-
-@intrinsic
-def _pointer(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
-    """An address as a pointer."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), build
-
-
-@intrinsic
-def _take(typingctx: Any, slots: Any) -> Any:  # noqa: ARG001
-    """The next ticket: adds one to the first slot and returns what it was."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        ticket = builder.bitcast(args[0], ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", ticket, ir.IntType(64)(1), "monotonic")
-
-    return types.int64(types.voidptr), build
-
-
-@numba.njit(fastmath=_FAST, error_model="numpy")
+@numba.njit(fastmath=FAST, error_model="numpy")
 def _convolve_rows(first, last, starts, order, other, place, weights, scale, x, table, out):  # type: ignore[no-untyped-def]
     features = x.shape[1]
     scaled = scale.shape[0] > 0
@@ -89,7 +48,7 @@ def _convolve_rows(first, last, starts, order, other, place, weights, scale, x, 
                 out[i, f] += x[j, f] * last_filter
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy")
+@numba.njit(fastmath=FAST, error_model="numpy")
 def _dot_pairs(first, last, centre, neighbour, place, weights, g, x, table, out):  # type: ignore[no-untyped-def]
     features = x.shape[1]
     for p in range(first, last):
@@ -131,7 +90,7 @@ def _table_rows(first, last, starts, order, centre, neighbour, weights, scale, g
                             out[k + m, f] += a * (g[i, f] * x[j, f])
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy")
+@numba.njit(fastmath=FAST, error_model="numpy")
 def _convolve_both_rows(  # type: ignore[no-untyped-def]
     first, last, starts, order, other, place, weights, slopes, scale, x, y, table, out
 ):
@@ -181,7 +140,7 @@ def _table_both_rows(  # type: ignore[no-untyped-def]
                             out[k + m, f] += a * (g[i, f] * x[j, f]) + b * (g[i, f] * y[j, f])
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy")
+@numba.njit(fastmath=FAST, error_model="numpy")
 def _solve(values, out, left, right):  # type: ignore[no-untyped-def]
     """Coefficients (samples + 2, F) through values (samples, F): sweeps through the tridiagonal system (1 4 1)."""
     last = values.shape[0] - 1
@@ -202,7 +161,7 @@ def _solve(values, out, left, right):  # type: ignore[no-untyped-def]
         out[last + 2, f] = 2.0 * out[last + 1, f] - out[last, f]
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy")
+@numba.njit(fastmath=FAST, error_model="numpy")
 def _solve_adjoint(gradient, out, left, right):  # type: ignore[no-untyped-def]
     """The adjoint of `_solve`: its steps in reverse, from (samples + 2, F) to (samples, F)."""
     last = out.shape[0] - 1
@@ -227,7 +186,7 @@ def _solve_adjoint(gradient, out, left, right):  # type: ignore[no-untyped-def]
             out[i, f] = 6.0 * scaled
 
 
-@numba.njit(fastmath=_FAST, error_model="numpy", inline="always")
+@numba.njit(fastmath=FAST, error_model="numpy", inline="always")
 def _fade(kind, d, end):  # type: ignore[no-untyped-def]
     """The cutoff function of `ops.radial` with its first two derivatives; kind 0: none, 1: cosine, 2: smooth."""
     if kind == 1:
@@ -244,7 +203,7 @@ def _fade(kind, d, end):  # type: ignore[no-untyped-def]
     return 1.0, 0.0, 0.0
 
 
-@numba.njit(cache=_KEEP, nogil=True, fastmath=_FAST, error_model="numpy")
+@numba.njit(cache=KEEP, nogil=True, fastmath=FAST, error_model="numpy")
 def locate(distances, spacing, intervals, ghosts, place, fraction):  # type: ignore[no-untyped-def]
     """See `SplineGrid.locate`."""
     scale = 1.0 / spacing
@@ -257,7 +216,7 @@ def locate(distances, spacing, intervals, ghosts, place, fraction):  # type: ign
         fraction[p] = steps - k
 
 
-@numba.njit(cache=_KEEP, nogil=True, fastmath=_FAST, error_model="numpy")
+@numba.njit(cache=KEEP, nogil=True, fastmath=FAST, error_model="numpy")
 def spline_weights(distances, fraction, order, spacing, kind, end, out):  # type: ignore[no-untyped-def]
     """See `SplineGrid.weights`; order 0, 1 or 2."""
     h1, h2 = 1.0 / spacing, 1.0 / (spacing * spacing)
@@ -286,7 +245,7 @@ def spline_weights(distances, fraction, order, spacing, kind, end, out):  # type
             out[p, 3] = f0 * u * h2 + 2.0 * f1 * s3 + f2 * w3
 
 
-@numba.njit(cache=_KEEP, nogil=True)
+@numba.njit(cache=KEEP, nogil=True)
 def count_and_place(key, starts, order):  # type: ignore[no-untyped-def]
     """Counting sort: ``order`` brings equal keys together and keeps their rows' order."""
     starts[:] = 0
@@ -309,58 +268,58 @@ def compile_kernels(real: Any) -> dict[str, Any]:
 def _compile_primitives(real: Any) -> tuple[Any, ...]:
     """Convolve, dot and table_gradient."""
 
-    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def convolve(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
         step, rows, pairs, scaled, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5], s[6], s[7]
-        starts = numba.carray(_pointer(s[8]), rows + 1, np.int32)
-        order = numba.carray(_pointer(s[9]), pairs, np.int32)
-        other = numba.carray(_pointer(s[10]), pairs, np.int32)
-        place = numba.carray(_pointer(s[11]), pairs, np.int32)
-        weights = numba.carray(_pointer(s[12]), (pairs, 4), real)
-        scale = numba.carray(_pointer(s[13]), scaled, real)
-        x = numba.carray(_pointer(s[14]), (atoms, features), real)
-        table = numba.carray(_pointer(s[15]), (table_rows, features), real)
-        out = numba.carray(_pointer(s[16]), (rows, features), real)
-        first = _take(data) * step
+        starts = numba.carray(pointer(s[8]), rows + 1, np.int32)
+        order = numba.carray(pointer(s[9]), pairs, np.int32)
+        other = numba.carray(pointer(s[10]), pairs, np.int32)
+        place = numba.carray(pointer(s[11]), pairs, np.int32)
+        weights = numba.carray(pointer(s[12]), (pairs, 4), real)
+        scale = numba.carray(pointer(s[13]), scaled, real)
+        x = numba.carray(pointer(s[14]), (atoms, features), real)
+        table = numba.carray(pointer(s[15]), (table_rows, features), real)
+        out = numba.carray(pointer(s[16]), (rows, features), real)
+        first = take(data) * step
         while first < rows:
             _convolve_rows(first, min(first + step, rows), starts, order, other, place, weights, scale, x, table, out)
-            first = _take(data) * step
+            first = take(data) * step
 
-    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def dot(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
         step, pairs, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5]
-        centre = numba.carray(_pointer(s[6]), pairs, np.int32)
-        neighbour = numba.carray(_pointer(s[7]), pairs, np.int32)
-        place = numba.carray(_pointer(s[8]), pairs, np.int32)
-        weights = numba.carray(_pointer(s[9]), (pairs, 4), real)
-        g = numba.carray(_pointer(s[10]), (atoms, features), real)
-        x = numba.carray(_pointer(s[11]), (atoms, features), real)
-        table = numba.carray(_pointer(s[12]), (table_rows, features), real)
-        out = numba.carray(_pointer(s[13]), pairs, real)
-        first = _take(data) * step
+        centre = numba.carray(pointer(s[6]), pairs, np.int32)
+        neighbour = numba.carray(pointer(s[7]), pairs, np.int32)
+        place = numba.carray(pointer(s[8]), pairs, np.int32)
+        weights = numba.carray(pointer(s[9]), (pairs, 4), real)
+        g = numba.carray(pointer(s[10]), (atoms, features), real)
+        x = numba.carray(pointer(s[11]), (atoms, features), real)
+        table = numba.carray(pointer(s[12]), (table_rows, features), real)
+        out = numba.carray(pointer(s[13]), pairs, real)
+        first = take(data) * step
         while first < pairs:
             _dot_pairs(first, min(first + step, pairs), centre, neighbour, place, weights, g, x, table, out)
-            first = _take(data) * step
+            first = take(data) * step
 
-    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def table_gradient(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
         step, rows, pairs, scaled, atoms, features = s[1], s[2], s[3], s[4], s[5], s[6]
-        starts = numba.carray(_pointer(s[7]), rows - 2, np.int32)
-        order = numba.carray(_pointer(s[8]), pairs, np.int32)
-        centre = numba.carray(_pointer(s[9]), pairs, np.int32)
-        neighbour = numba.carray(_pointer(s[10]), pairs, np.int32)
-        weights = numba.carray(_pointer(s[11]), (pairs, 4), real)
-        scale = numba.carray(_pointer(s[12]), scaled, real)
-        g = numba.carray(_pointer(s[13]), (atoms, features), real)
-        x = numba.carray(_pointer(s[14]), (atoms, features), real)
-        out = numba.carray(_pointer(s[15]), (rows, features), real)
-        first = _take(data) * step
+        starts = numba.carray(pointer(s[7]), rows - 2, np.int32)
+        order = numba.carray(pointer(s[8]), pairs, np.int32)
+        centre = numba.carray(pointer(s[9]), pairs, np.int32)
+        neighbour = numba.carray(pointer(s[10]), pairs, np.int32)
+        weights = numba.carray(pointer(s[11]), (pairs, 4), real)
+        scale = numba.carray(pointer(s[12]), scaled, real)
+        g = numba.carray(pointer(s[13]), (atoms, features), real)
+        x = numba.carray(pointer(s[14]), (atoms, features), real)
+        out = numba.carray(pointer(s[15]), (rows, features), real)
+        first = take(data) * step
         while first < rows:
             _table_rows(first, min(first + step, rows), starts, order, centre, neighbour, weights, scale, g, x, out)
-            first = _take(data) * step
+            first = take(data) * step
 
     return (convolve, dot, table_gradient)
 
@@ -368,47 +327,47 @@ def _compile_primitives(real: Any) -> tuple[Any, ...]:
 def _compile_pairs_of_primitives(real: Any) -> tuple[Any, ...]:
     """Convolve_both and table_gradient_both."""
 
-    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def convolve_both(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
         step, rows, pairs, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5], s[6]
-        starts = numba.carray(_pointer(s[7]), rows + 1, np.int32)
-        order = numba.carray(_pointer(s[8]), pairs, np.int32)
-        other = numba.carray(_pointer(s[9]), pairs, np.int32)
-        place = numba.carray(_pointer(s[10]), pairs, np.int32)
-        weights = numba.carray(_pointer(s[11]), (pairs, 4), real)
-        slopes = numba.carray(_pointer(s[12]), (pairs, 4), real)
-        scale = numba.carray(_pointer(s[13]), pairs, real)
-        x = numba.carray(_pointer(s[14]), (atoms, features), real)
-        y = numba.carray(_pointer(s[15]), (atoms, features), real)
-        table = numba.carray(_pointer(s[16]), (table_rows, features), real)
-        out = numba.carray(_pointer(s[17]), (rows, features), real)
-        first = _take(data) * step
+        starts = numba.carray(pointer(s[7]), rows + 1, np.int32)
+        order = numba.carray(pointer(s[8]), pairs, np.int32)
+        other = numba.carray(pointer(s[9]), pairs, np.int32)
+        place = numba.carray(pointer(s[10]), pairs, np.int32)
+        weights = numba.carray(pointer(s[11]), (pairs, 4), real)
+        slopes = numba.carray(pointer(s[12]), (pairs, 4), real)
+        scale = numba.carray(pointer(s[13]), pairs, real)
+        x = numba.carray(pointer(s[14]), (atoms, features), real)
+        y = numba.carray(pointer(s[15]), (atoms, features), real)
+        table = numba.carray(pointer(s[16]), (table_rows, features), real)
+        out = numba.carray(pointer(s[17]), (rows, features), real)
+        first = take(data) * step
         while first < rows:
             last = min(first + step, rows)
             _convolve_both_rows(first, last, starts, order, other, place, weights, slopes, scale, x, y, table, out)
-            first = _take(data) * step
+            first = take(data) * step
 
-    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def table_gradient_both(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
         step, rows, pairs, atoms, features = s[1], s[2], s[3], s[4], s[5]
-        starts = numba.carray(_pointer(s[6]), rows - 2, np.int32)
-        order = numba.carray(_pointer(s[7]), pairs, np.int32)
-        centre = numba.carray(_pointer(s[8]), pairs, np.int32)
-        neighbour = numba.carray(_pointer(s[9]), pairs, np.int32)
-        weights = numba.carray(_pointer(s[10]), (pairs, 4), real)
-        slopes = numba.carray(_pointer(s[11]), (pairs, 4), real)
-        scale = numba.carray(_pointer(s[12]), pairs, real)
-        g = numba.carray(_pointer(s[13]), (atoms, features), real)
-        x = numba.carray(_pointer(s[14]), (atoms, features), real)
-        y = numba.carray(_pointer(s[15]), (atoms, features), real)
-        out = numba.carray(_pointer(s[16]), (rows, features), real)
-        first = _take(data) * step
+        starts = numba.carray(pointer(s[6]), rows - 2, np.int32)
+        order = numba.carray(pointer(s[7]), pairs, np.int32)
+        centre = numba.carray(pointer(s[8]), pairs, np.int32)
+        neighbour = numba.carray(pointer(s[9]), pairs, np.int32)
+        weights = numba.carray(pointer(s[10]), (pairs, 4), real)
+        slopes = numba.carray(pointer(s[11]), (pairs, 4), real)
+        scale = numba.carray(pointer(s[12]), pairs, real)
+        g = numba.carray(pointer(s[13]), (atoms, features), real)
+        x = numba.carray(pointer(s[14]), (atoms, features), real)
+        y = numba.carray(pointer(s[15]), (atoms, features), real)
+        out = numba.carray(pointer(s[16]), (rows, features), real)
+        first = take(data) * step
         while first < rows:
             last = min(first + step, rows)
             _table_both_rows(first, last, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out)
-            first = _take(data) * step
+            first = take(data) * step
 
     return (convolve_both, table_gradient_both)
 
@@ -416,22 +375,22 @@ def _compile_pairs_of_primitives(real: Any) -> tuple[Any, ...]:
 def _compile_coefficients(real: Any) -> tuple[Any, ...]:
     """Coefficients."""
 
-    @numba.cfunc(types.void(types.voidptr), cache=_KEEP)
+    @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def coefficients(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
         step, adjoint, blocks, samples, features = s[1], s[2], s[3], s[4], s[5]
         pieces = (features + step - 1) // step
         narrow, wide = (blocks, samples, features), (blocks, samples + 2, features)
-        ticket = _take(data)
+        ticket = take(data)
         while ticket < blocks * pieces:
             block, left = ticket // pieces, (ticket % pieces) * step
             right = min(left + step, features)
             if adjoint:
-                gradient = numba.carray(_pointer(s[6]), wide, real)
-                _solve_adjoint(gradient[block], numba.carray(_pointer(s[7]), narrow, real)[block], left, right)
+                gradient = numba.carray(pointer(s[6]), wide, real)
+                _solve_adjoint(gradient[block], numba.carray(pointer(s[7]), narrow, real)[block], left, right)
             else:
-                values = numba.carray(_pointer(s[6]), narrow, real)
-                _solve(values[block], numba.carray(_pointer(s[7]), wide, real)[block], left, right)
-            ticket = _take(data)
+                values = numba.carray(pointer(s[6]), narrow, real)
+                _solve(values[block], numba.carray(pointer(s[7]), wide, real)[block], left, right)
+            ticket = take(data)
 
     return (coefficients,)

@@ -57,25 +57,25 @@ class Lookup:
 
     def convolve(self, x: Tensor, table: Tensor, order: int, scale: Tensor | None = None) -> Tensor:
         """Σ_p s_p x_j ∘ W⁽ⁿ⁾_p, (atoms, F), outside of autograd."""
-        self._check(x, table=table, scale=scale)
+        self._check(heard=(x,), table=table, scale=scale)
         return self.kernels.convolve(x, table, self.graph, self.place, self.weights(order), scale)
 
     def convolve_both(self, x: Tensor, y: Tensor, table: Tensor, scale: Tensor | None) -> Tensor:
         """Σ_p x_j ∘ W_p + s_p y_j ∘ W'_p, (atoms, F), outside of autograd; without ``scale`` the first term alone."""
         if scale is None:
             return self.convolve(x, table, 0)
-        self._check(x, y, table=table, scale=scale)
+        self._check(heard=(x, y), table=table, scale=scale)
         weights, slopes = self.weights(0), self.weights(1)
         return self.kernels.convolve_both(x, y, table, self.graph, self.place, weights, slopes, scale)
 
     def dot(self, g: Tensor, x: Tensor, table: Tensor, order: int) -> Tensor:
         """g_i · (x_j ∘ W⁽ⁿ⁾_p), (pairs,), outside of autograd."""
-        self._check(g, x, table=table)
+        self._check(hears=g, heard=(x,), table=table)
         return self.kernels.dot(g, x, table, self.graph, self.place, self.weights(order))
 
     def table_gradient(self, g: Tensor, x: Tensor, order: int, scale: Tensor | None = None) -> Tensor:
         """Σ_p s_p b⁽ⁿ⁾_pm g_i ∘ x_j in row k_p + m, (rows, F), outside of autograd."""
-        self._check(g, x, scale=scale)
+        self._check(hears=g, heard=(x,), scale=scale)
         weights = self.weights(order)
         return self.kernels.table_gradient(g, x, self.graph, self.place, self.by_place, weights, scale)
 
@@ -83,15 +83,23 @@ class Lookup:
         """Σ_p g_i ∘ (b_pm x_j + s_p b'_pm y_j) in row k_p + m; without ``scale`` the first term alone."""
         if scale is None:
             return self.table_gradient(g, x, 0)
-        self._check(g, x, y, scale=scale)
+        self._check(hears=g, heard=(x, y), scale=scale)
         weights, slopes = self.weights(0), self.weights(1)
         return self.kernels.table_gradient_both(g, x, y, self.graph, self.place, self.by_place, weights, slopes, scale)
 
-    def _check(self, *features: Tensor, table: Tensor | None = None, scale: Tensor | None = None) -> None:
+    def _check(
+        self,
+        *,
+        heard: tuple[Tensor, ...],
+        hears: Tensor | None = None,
+        table: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> None:
         """Kernels compute with addresses, so what does not fit must not reach them."""
         atoms, rows, pairs = self.graph.n_atoms, self.grid.n_samples + 2, self.distances.shape[0]
-        width = features[0].shape[1]
-        for tensor, shape in ((table, (rows, width)), (scale, (pairs,)), *((x, (atoms, width)) for x in features)):
+        width, others = heard[0].shape[1], self.graph.by_neighbour.starts.shape[0] - 1
+        expected = [(table, (rows, width)), (scale, (pairs,)), (hears, (atoms, width))]
+        for tensor, shape in (*expected, *((x, (others, width)) for x in heard)):
             if tensor is not None and (tensor.shape != shape or tensor.dtype != self._dtype):
                 raise ValueError(
                     f"got {tuple(tensor.shape)} of {tensor.dtype} where {shape} of {self._dtype} fits {atoms} atoms, "
