@@ -127,7 +127,8 @@ class Model(nn.Module):
             for readout in self._readouts
             for name in (readout.quantity, *readout.derived_quantities, readout.atom_quantity)
         ]
-        return [*names, "forces", "stress"] if self.has_energy else names
+        derivatives = ["forces"] if self.cutoff is None else ["forces", "stress"]  # crystals need a cutoff
+        return [*names, *derivatives] if self.has_energy else names
 
     @property
     def _readouts(self) -> list[Readout]:

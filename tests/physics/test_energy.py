@@ -43,7 +43,7 @@ class Formulas:
 
     def residual(self, block, i, x, atoms):
         """Dense(ssp(Dense(Σ_j (W_in x_j) ∘ W(d_ij))))."""
-        total, heard = np.zeros(x.shape[1]), 0
+        total, heard = np.zeros(self.config.filters or x.shape[1]), 0
         for j, distance in self.neighbours(i, atoms):
             total += (self.dense(block, "atomwise_in") @ x[j]) * self.filter(block, distance)
             heard += 1
@@ -122,7 +122,7 @@ def chain():
 OPEN = {"cutoff": None, "cutoff_function": "none", "gaussian_range": 5.0}
 VARIANTS = [
     {}, {"cutoff_function": "cosine"}, {"filter_activations": 2}, {"shared_filters": True}, {"aggregation": "mean"},
-    {"interactions": 0}, {"interactions": 3, "gaussian_gamma": 4.0}, {"aggregation": "mean", "cutoff": 1.2},
+    {"interactions": 0}, {"interactions": 3, "gaussian_gamma": 4.0}, {"filters": 11}, {"aggregation": "mean", "cutoff": 1.2},
 ]  # fmt: skip
 
 

@@ -148,7 +148,7 @@ class Dataset:
         return self.labels[name]
 
     def known(self, names: Sequence[str]) -> np.ndarray:
-        """(structures,) bool: where a label of one of these quantities is known, for all atoms if it is one of atoms."""
+        """(structures,) bool: where a label of one of these quantities is known, for every atom if it is of atoms."""
         found = np.zeros(len(self), dtype=bool)
         for name in names:
             if name not in self.labels:

@@ -1,8 +1,8 @@
 """Units of everything that is read or written; the only place where numbers are converted.
 
-Inside atomlens: eV, Å, e, K, atomic mass units. A unit is written as symbols joined by ``*`` (or a space) and ``/`` with
-whole powers: ``kcal/mol``, ``kcal mol^-1``, ``eV/Ang``, ``Ha/bohr``, ``e*bohr``, ``eV/Å³``, ``kbar``. A division binds
-the next symbol only. The constants are ASE's (CODATA 2014).
+Inside atomlens: eV, Å, e, K, atomic mass units. A unit is written as symbols joined by ``*`` (or a space) and ``/``,
+with whole powers: ``kcal/mol``, ``kcal mol^-1``, ``eV/Ang``, ``Ha/bohr``, ``e*bohr``, ``eV/Å³``, ``kbar``. A division
+binds the next symbol only. The constants are ASE's (CODATA 2014).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from atomlens.config import nearest
 from atomlens.errors import InputError
 
 # Powers of energy, length, charge, amount, atoms and temperature. The amount keeps apart what is per mole: 'kcal' alone
-# is the energy of a mole of structures (energy * amount), and only 'kcal/mol' is the energy of one. Atoms keep apart the
-# energy of a structure and the energy per atom, which no number could tell from each other.
+# is the energy of a mole of structures (energy * amount), and only 'kcal/mol' is the energy of one. Atoms keep apart
+# the energy of a structure and the energy per atom, which no number could tell from each other.
 Dimension = tuple[int, int, int, int, int, int]
 
 NUMBER: Dimension = (0, 0, 0, 0, 0, 0)

@@ -1,6 +1,7 @@
 """Readouts: from feature vectors to properties. A new one is a file here and a row in the registry."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from atomlens.config import Config
 from atomlens.data.quantities import SCALAR_PROPERTIES
@@ -23,21 +24,22 @@ READOUTS: dict[str, tuple[type[Config], Callable[..., Readout]]] = {
 }
 
 
-def readouts_for(labels: Iterable[str]) -> tuple[AtomNetworkConfig, ...]:
-    """The readouts that quantities ask for, with default settings; none for a quantity that no readout predicts."""
+def readouts_for(labels: Iterable[str], networks: AtomNetworkConfig) -> tuple[AtomNetworkConfig, ...]:
+    """The readouts that quantities ask for, with ``networks``; none for a quantity that no readout predicts."""
     made: dict[str, AtomNetworkConfig] = {}
+    settings: Any = dict(networks)
     for name in labels:
         if name in ("energy", "forces", "stress"):
-            made["energy"] = EnergyConfig()
+            made["energy"] = EnergyConfig(**settings)
         elif name in ("dipole", "dipole_magnitude"):
-            made["dipole"] = DipoleConfig()
+            made["dipole"] = DipoleConfig(**settings)
         elif name == "electronic_spatial_extent":
-            made[name] = SpatialExtentConfig()
+            made[name] = SpatialExtentConfig(**settings)
         elif name == "polarizability":
-            made[name] = PolarizabilityConfig()
+            made[name] = PolarizabilityConfig(**settings)
         for kind, properties in SCALAR_PROPERTIES.items():
             if name in properties:
-                made[name] = ScalarConfig(name=kind, property=name)
+                made[name] = ScalarConfig(name=kind, property=name, **settings)
     if "polarizability" in made:
         made.pop("isotropic_polarizability", None)  # comes with the tensor
     return tuple(made.values())

@@ -83,8 +83,8 @@ class AtomNetwork(nn.Module):
 
 
 def _dense_layers(sizes: list[int]) -> nn.ModuleList:
-    layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes))
+    layers = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)]
     for layer in layers:
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)
-    return layers
+    return nn.ModuleList(layers)

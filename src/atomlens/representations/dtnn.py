@@ -18,7 +18,7 @@ from atomlens.data.system import MAX_ATOMIC_NUMBER
 from atomlens.errors import InputError
 from atomlens.ops.cfconv import kernels_for
 from atomlens.ops.radial import CUTOFF_FUNCTIONS, gaussian_basis
-from atomlens.ops.tensor_layer import PairLookup, messages, table_messages
+from atomlens.ops.tensor_layer import MessageStep, PairLookup, messages, table_messages
 from atomlens.representations.interface import Linearised, Representation
 from atomlens.representations.pair_graph import pair_graph
 from atomlens.representations.tabulated import Tabulated
@@ -126,31 +126,61 @@ class DTNN(Representation):
     def _messages(self, batch: Batch, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         """From the factors of atoms (atoms, K) to the sums of what they hear (atoms, F), the same in every pass."""
         distances = torch.linalg.vector_norm(batch.pair_vectors(), dim=1)
-        scale, weight = self._scale(batch, distances, dtype), self.to_features.weight
+        scale, weight = self._scale(batch, distances, 0), self.to_features.weight
+        scale = None if scale is None else scale.to(dtype)
         # Kernels are opaque to torch.export; an exported program evaluates the exact factors.
         if self.filters.exact or torch.compiler.is_exporting():
             (factors,) = self.filters(distances.to(dtype))
             ends = {"centre": batch.pairs.centre, "neighbour": batch.pairs.neighbour}
             return partial(messages, factors=factors, weight=weight, scale=scale, **ends)
-        kernels = kernels_for(distances.device, dtype)
-        (table,) = self.filters.table(kernels)
-        pairs = PairLookup(self.filters.grid, pair_graph(batch, kernels), distances, dtype, kernels)
+        table, pairs = self._lookup(batch, distances, dtype)
         return partial(table_messages, distances=distances, table=table, weight=weight, scale=scale, pairs=pairs)
 
-    def _scale(self, batch: Batch, distances: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """What multiplies each message, (pairs,): the cutoff function and the neighbour's weight; None for ones."""
+    def _lookup(self, batch: Batch, distances: Tensor, dtype: torch.dtype) -> tuple[Tensor, PairLookup]:
+        """The table of the distances' factors (rows, K), and where the pairs lie in it."""
+        kernels = kernels_for(distances.device, dtype)
+        (table,) = self.filters.table(kernels)
+        return table, PairLookup(self.filters.grid, pair_graph(batch, kernels), distances, dtype, kernels)
+
+    def _scale(self, batch: Batch, distances: Tensor, order: int) -> Tensor | None:
+        """What multiplies each message, or its derivative by the distance, (pairs,); None where nothing does.
+
+        That is the cutoff function and the neighbour's weight.
+        """
         scale = None
         if self.cutoff is not None:
-            scale = CUTOFF_FUNCTIONS[self.config.cutoff_function](distances, self.cutoff)
-        if batch.weight is not None:
-            weight = batch.weight.to(distances.dtype).index_select(0, batch.pairs.neighbour)
-            scale = weight if scale is None else scale * weight
-        return None if scale is None else scale.to(dtype)
+            scale = CUTOFF_FUNCTIONS[self.config.cutoff_function](distances, self.cutoff, order)
+        if batch.weight is None or (scale is None and order):
+            return scale
+        weight = batch.weight.to(distances.dtype).index_select(0, batch.pairs.neighbour)
+        return weight if scale is None else scale * weight
 
     def linearised(self, batch: Batch) -> Linearised | None:
-        """Nothing faster than autograd."""
-        del batch
-        return None
+        """Features, and what turns ∂E/∂x into ∂E/∂(r_j - r_i): the passes written out, without autograd."""
+        derived = type(self) is not DTNN  # its forward may be another, which this would pass over
+        if self.filters.exact or not self.config.interactions or derived:
+            return None
+        x, vectors = self.embed(batch), batch.pair_vectors()
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        scale, slope = self._scale(batch, distances, 0), self._scale(batch, distances, 1)
+        scale = None if scale is None else scale.to(x.dtype)
+        table, pairs = self._lookup(batch, distances, x.dtype)
+        weight, w_fx = self.to_features.weight, self.atom_factors.weight
+        steps = [MessageStep(table, weight, scale, pairs) for _ in range(self.config.interactions)]
+        for step in steps:
+            x = x + step.forward(self.atom_factors(x))
+
+        def pullback(by_features: Tensor) -> Tensor:
+            by_distance = torch.zeros_like(distances)
+            by_scale = None if slope is None else torch.zeros_like(distances)
+            for place in range(len(steps) - 1, -1, -1):
+                by_heard = steps[place].backward(by_features, by_distance, by_scale, last=place == 0)
+                by_features = by_features if by_heard is None else torch.addmm(by_features, by_heard, w_fx)
+            if by_scale is not None and slope is not None:
+                by_distance = by_distance.addcmul_(by_scale, slope)
+            return vectors * (by_distance / distances)[:, None]
+
+        return x, pullback
 
     def standardise(self, batches: Iterable[Batch]) -> None:
         """Nothing to fit: features are learned."""
@@ -158,9 +188,12 @@ class DTNN(Representation):
     def bytes_needed(self, atoms: int, pairs: int) -> int:
         """See `Representation.bytes_needed`."""
         per_number = self.embedding.weight.element_size()
-        passes = max(self.config.interactions, 1)
-        row = (2 * self.config.factors + 3 * self.config.features) * per_number
-        return (atoms + pairs) * row * passes + pairs * 84
+        features, factors, passes = self.config.features, self.config.factors, max(self.config.interactions, 1)
+        if self.filters.exact:  # the basis, and per pass products, messages and their gradients
+            per_pair = 2 * self.config.n_gaussians + passes * (4 * factors + 4 * features)
+        else:  # what a pass keeps are its messages; products and gradients are in flight
+            per_pair = passes * features + 2 * factors + 2 * features + 8
+        return (atoms * passes * (features + 2 * factors) + pairs * per_pair) * per_number + 84 * pairs
 
     def embed(self, batch: Batch) -> Tensor:
         """x_i⁰, (atoms, F): looked up by atomic number, or as given by the batch."""

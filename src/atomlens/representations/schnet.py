@@ -39,6 +39,7 @@ class SchNetConfig(Config):
     name: Literal["schnet"] = "schnet"
     features: int = Field(64, ge=1, description="F, length of an atom's feature vector")
     interactions: int = Field(3, ge=0, description="T, number of interaction blocks")
+    filters: int | None = Field(None, ge=1, description="length of what is convolved; null: as many as features")
     cutoff: float | None = Field(5.0, gt=0, description="distance within which atoms hear each other, Å; null: any")
     cutoff_function: Literal["smooth", "cosine", "none"] = Field(
         "smooth", description="how filters fade at the cutoff; 'none' only without a cutoff"
@@ -62,6 +63,11 @@ class SchNetConfig(Config):
         if self.cutoff is None and self.gaussian_range is None:
             raise InputError("without a cutoff the Gaussians need gaussian_range in Å; set it")
         return self
+
+    @property
+    def n_filters(self) -> int:
+        """Length of a filter, and of what it is multiplied with."""
+        return self.filters or self.features
 
     @property
     def n_gaussians(self) -> int:
@@ -89,16 +95,16 @@ class FilterNetworks(Tabulated):
         end = config.cutoff or config.range + math.sqrt(40.0 / config.gaussian_gamma)
         super().__init__(end, fade=config.cutoff_function, accuracy=config.filter_accuracy)
         blocks = 1 if config.shared_filters else config.interactions
-        features, gaussians = config.features, config.n_gaussians
+        filters, gaussians = config.n_filters, config.n_gaussians
         self._gamma, self._activations = config.gaussian_gamma, config.filter_activations
         self._cutoff, self._fade = config.cutoff or 1.0, CUTOFF_FUNCTIONS[config.cutoff_function]
         # In float64, so that a model of that precision is not held back by rounded centres.
         centres = config.gaussian_spacing * torch.arange(gaussians, dtype=torch.float64)
         self.register_buffer("centres", centres, persistent=False)
-        self.first_weight = nn.Parameter(torch.empty(blocks, gaussians, features))
-        self.first_bias = nn.Parameter(torch.zeros(blocks, 1, features))
-        self.second_weight = nn.Parameter(torch.empty(blocks, features, features))
-        self.second_bias = nn.Parameter(torch.zeros(blocks, 1, features))
+        self.first_weight = nn.Parameter(torch.empty(blocks, gaussians, filters))
+        self.first_bias = nn.Parameter(torch.zeros(blocks, 1, filters))
+        self.second_weight = nn.Parameter(torch.empty(blocks, filters, filters))
+        self.second_bias = nn.Parameter(torch.zeros(blocks, 1, filters))
         for weight in (self.first_weight, self.second_weight):
             for block in weight:
                 nn.init.xavier_uniform_(block)
@@ -109,22 +115,22 @@ class FilterNetworks(Tabulated):
 
     def knot_values(self, distances: Tensor) -> Tensor:
         """The networks alone, without the cutoff function: (blocks, samples, F)."""
-        blocks, gaussians, features = self.first_weight.shape
+        blocks, gaussians, filters = self.first_weight.shape
         basis = gaussian_basis(distances, self.centres.to(distances.dtype), self._gamma)
-        wide = self.first_weight.transpose(0, 1).reshape(gaussians, blocks * features)
+        wide = self.first_weight.transpose(0, 1).reshape(gaussians, blocks * filters)
         hidden = torch.addmm(self.first_bias.reshape(-1), basis, wide)
-        hidden = shifted_softplus(hidden).view(-1, blocks, features).transpose(0, 1)
-        filters = torch.baddbmm(self.second_bias, hidden, self.second_weight)
-        return shifted_softplus(filters) if self._activations == 2 else filters
+        hidden = shifted_softplus(hidden).view(-1, blocks, filters).transpose(0, 1)
+        found = torch.baddbmm(self.second_bias, hidden, self.second_weight)
+        return shifted_softplus(found) if self._activations == 2 else found
 
 
 class Interaction(nn.Module):
     """The residual v_i = Dense(ssp(Dense(Σ_j (W_in x_j) ∘ W(d_ij)))) (thesis fig. 4.2, middle)."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, filters: int) -> None:
         super().__init__()
-        self.atomwise_in = _dense(features, features, bias=False)
-        self.atomwise_mid = _dense(features, features)
+        self.atomwise_in = _dense(features, filters, bias=False)
+        self.atomwise_mid = _dense(filters, features)
         self.atomwise_out = _dense(features, features)
 
     def forward(self, x: Tensor, convolve: Convolution, weight: Tensor | None, per_centre: Tensor | None) -> Tensor:
@@ -156,7 +162,7 @@ class SchNet(Representation):
         self.continuous_forces = config.aggregation == "sum" or config.cutoff is None
         self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, config.features)
         self.filters = FilterNetworks(config)
-        self.blocks = nn.ModuleList(Interaction(config.features) for _ in range(config.interactions))
+        self.blocks = nn.ModuleList(Interaction(config.features, config.n_filters) for _ in range(config.interactions))
 
     def forward(self, batch: Batch) -> Tensor:
         """Features, (atoms, F)."""
@@ -221,7 +227,7 @@ class SchNet(Representation):
     def bytes_needed(self, atoms: int, pairs: int) -> int:
         """See `Representation.bytes_needed`."""
         per_number = self.embedding.weight.element_size()
-        row, blocks = self.config.features * per_number, max(len(self.blocks), 1)
+        row, blocks = max(self.config.features, self.config.n_filters) * per_number, max(len(self.blocks), 1)
         if self.filters.exact:  # per block basis, hidden layer, filters, messages and their gradients
             return 6 * blocks * pairs * row
         # Two arrays that each block keeps and some in flight; per pair vectors, places, weights and the two orders.

@@ -15,7 +15,7 @@ from atomlens.data.units import ENERGY, to_internal
 from atomlens.errors import InputError
 from atomlens.files import write_text
 from atomlens.model import ModelConfig
-from atomlens.readouts import readouts_for
+from atomlens.readouts import AtomNetworkConfig, readouts_for
 
 
 class DataConfig(Config):
@@ -106,6 +106,7 @@ class RunConfig(Config):
     data: DataConfig
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
+    atom_networks: AtomNetworkConfig = AtomNetworkConfig()  # of readouts that are chosen by the labels
     references: ReferencesConfig | None = Field(None, description="free-atom energies; null: fit an offset per element")
     training: TrainingConfig = TrainingConfig()
 
@@ -127,18 +128,20 @@ class RunConfig(Config):
             InputError: no readout predicts any of them.
         """
         if "readouts" in self.model.model_fields_set:
+            if self.atom_networks != AtomNetworkConfig():
+                raise InputError("atom_networks is for readouts chosen by the labels; set these in model.readouts")
             return self
         found = list(labels)
         if self.data.labels is None and "energy" in found:
             found = ["energy"]
-        readouts = readouts_for(found)
+        readouts = readouts_for(found, self.atom_networks)
         if not readouts:
             raise InputError(
                 f"no readout predicts a label of the data (labels: {', '.join(found) or 'none'}); name keys and units",
                 file=self.data.path,
             )
         model = ModelConfig(representation=self.model.representation, readouts=readouts)
-        return self.model_copy(update={"model": model})
+        return self.model_copy(update={"model": model, "atom_networks": AtomNetworkConfig()})
 
     def write(self, path: str | Path) -> None:
         """Write with every default spelled out."""

@@ -50,11 +50,11 @@ def prepare(config: RunConfig, data: Dataset, split: Split) -> Material:
     # At ρ = 0 the energy's constant is fitted afterwards, so its labels are needed all the same.
     names = sorted({"energy", *weights} if set(weights) & {"forces", "stress"} else weights)
     _refuse_idle(model, weights)
-    for subset in ("train", "validation"):
-        _require(subsets[subset], names, weights, subset)
-    if "forces" in weights and not model.representation.continuous_forces:
+    for part in ("train", "validation"):
+        _require(subsets[part], names, weights, part)
+    if {"forces", "stress"} & set(weights) and not model.representation.continuous_forces:
         raise InputError(
-            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces"
+            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces or stress"
         )
     for subset in subsets.values():
         check_known(model, subset)
@@ -82,7 +82,7 @@ def build_model(config: RunConfig, data: Dataset) -> Model:
     return model
 
 
-def _require(data: Dataset, names: list[str], weights: dict[str, float], subset: str) -> None:
+def _require(data: Dataset, names: list[str], weights: dict[str, float], part: str) -> None:
     """Refuse structures that there is nothing to learn from, and say where some of their labels are not known.
 
     Raises:
@@ -99,7 +99,7 @@ def _require(data: Dataset, names: list[str], weights: dict[str, float], subset:
     for name in names:
         unknown = int((~data.known([name])).sum())
         if unknown:
-            say(f"note: {unknown:,} of {len(data):,} structures for {subset} have no {name.replace('_', ' ')}")
+            say(f"note: {unknown:,} of {len(data):,} structures for {part} have no {name.replace('_', ' ')}")
 
 
 def _refuse_idle(model: Model, weights: dict[str, float]) -> None:
