@@ -7,6 +7,7 @@ python experiments/prepare.py crystals materials_project.npz crystals.npz
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def water(arrays):
 def crystals(arrays):
     """Crystals without the rarest elements."""
     offsets = np.concatenate([[0], np.cumsum(arrays["n_atoms"])])
-    kinds = [np.unique(arrays["numbers"][a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    kinds = [np.unique(arrays["numbers"][a:b]) for a, b in pairwise(offsets)]
     numbers, times = np.unique(np.concatenate(kinds), return_counts=True)
     common = set(numbers[times >= RARE])
     kept = subset(arrays, np.flatnonzero([common.issuperset(found) for found in kinds]))

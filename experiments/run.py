@@ -2,8 +2,8 @@
 
     python experiments/run.py --data DATA --out runs [RECIPE ...]
 
-DATA holds qm7.npz, qm9.npz, ethanol.npz, mlearn.npz, materials_project.npz and water_dipole_polarizability.npz. Finished
-runs are not repeated, interrupted ones go on; a recipe takes up to 15 minutes on one core.
+DATA holds qm7.npz, qm9.npz, ethanol.npz, mlearn.npz, materials_project.npz and water_dipole_polarizability.npz.
+Finished runs are not repeated, interrupted ones go on; a recipe takes up to 15 minutes on one core.
 """
 
 import argparse
@@ -80,9 +80,8 @@ def main():
         parser.error(f"no recipe {', '.join(sorted(unknown))}; there are {', '.join(DATA)}")
     asked.out.mkdir(parents=True, exist_ok=True)
     reports = {name: trained(name, asked.data, asked.out) for name in asked.recipes or DATA}
-    print(
-        "| recipe | quantity | test structures | MAE | RMSE | mean predictor | training |\n|---|---|---|---|---|---|---|"
-    )
+    columns = ("recipe", "quantity", "test structures", "MAE", "RMSE", "mean predictor", "training")
+    print(f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", sep="\n")
     for name, report in reports.items():
         print(*rows(name, report), sep="\n")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticUndefined
 
 from atomlens.errors import InputError
 
@@ -37,20 +38,22 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def template(config: type[BaseModel], values: BaseModel | None = None, indent: int = 0) -> str:
-    """Every key with its default and meaning, as YAML with comments."""
+    """Every key with its value (without ``values`` its default, ``...`` where there is none) and meaning, as YAML."""
     lines = []
-    for name, field in config.model_fields.items():
+    # An entry's name tells what the other keys are about.
+    for name, field in sorted(config.model_fields.items(), key=lambda entry: entry[0] != "name"):
         value = getattr(values, name, None) if values is not None else field.get_default(call_default_factory=True)
         pad = "  " * indent
+        comment = f"  # {field.description}" if field.description else ""
         if isinstance(value, BaseModel):
-            lines += [f"{pad}{name}:", template(type(value), value, indent + 1)]
+            lines += [f"{pad}{name}:{comment}", template(type(value), value, indent + 1)]
         elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            lines += [f"{pad}{name}:", template(field.annotation, None, indent + 1)]
+            lines += [f"{pad}{name}:{comment}", template(field.annotation, None, indent + 1)]
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             entries = [template(type(entry), entry, indent + 2) for entry in value]
-            lines += [f"{pad}{name}:", *(entry.replace(f"{pad}    ", f"{pad}  - ", 1) for entry in entries)]
+            lines += [f"{pad}{name}:{comment}", *(entry.replace(f"{pad}    ", f"{pad}  - ", 1) for entry in entries)]
         else:
-            shown = "..." if field.is_required() else json.dumps(value)
+            shown = "..." if value is PydanticUndefined else json.dumps(value, ensure_ascii=False)
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
             said = f"{' | '.join(map(str, choices))}: " if len(choices) > 1 else ""
             comment = f"  # {said}{field.description}" if field.description else ""
@@ -67,6 +70,15 @@ def set_by_path(values: dict[str, Any], path: str, value: Any) -> None:
             raise InputError(f"'{path}' cannot be set: '{parent}' holds no settings")
         values = inner
     values[last] = value
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other; where both say something, ``above`` counts."""
+    found = dict(below)
+    for name, value in above.items():
+        under = found.get(name)
+        found[name] = merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return found
 
 
 def _first_problem(error: ValidationError, config: type[BaseModel]) -> str:

@@ -44,7 +44,10 @@ def _from_registry(value: Any, registry: Mapping[str, tuple[type[Config], Any]],
     name = value.get("name", default) if isinstance(value, Mapping) else value
     if not isinstance(value, Mapping) or name not in registry:
         raise InputError(f"unknown {what} '{name}'; {nearest(str(name), list(registry))}")
-    return registry[name][0].parse(value)
+    try:
+        return registry[name][0].parse(value)
+    except InputError as error:
+        raise InputError(f"{what} '{name}': {error.problem}") from None
 
 
 class ModelConfig(Config):

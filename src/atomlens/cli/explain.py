@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from atomlens.cli.options import Device, ExactFilters, Json, ModelPath, PositionUnit, load, print_json
+from atomlens.cli.options import Device, ExactFilters, Json, ModelPath, PositionUnit, load, model_file, print_json
 from atomlens.errors import InputError
 
 
@@ -31,13 +31,19 @@ def explain(
 ) -> None:
     """Show what a model has learned: energy contributions of the atoms, and the potential that a probe atom feels.
 
+    For models of any representation that predict energies.
+
     Writes explanation.json with every number, the cut as potential.npz, and figures as PNG and SVG.
     """
     from atomlens.data.readers import read_structures
-    from atomlens.study.explanation import explain_structures
+    from atomlens.study.explanation import check_explainable, explain_structures
 
     atoms = None if plane is None else _three_atoms(plane)
     loaded = load(model, device, exact_filters=exact_filters)
+    try:
+        check_explainable(loaded)
+    except InputError as error:
+        raise error.at(file=str(model_file(model))) from None
     structures, out = structures.expanduser(), out.expanduser()
     systems = read_structures(structures, position_unit)
     try:

@@ -25,7 +25,7 @@ def info(model: ModelPath, as_json: Json = False) -> None:
         "file": str(model),
         "parameters": sum(parameter.numel() for parameter in loaded.parameters()),
         "elements": [symbol(number) for number in loaded.elements],
-        "fingerprint": "energies and forces are those of the time of saving",
+        "fingerprint": "predictions are those of the time of saving",
         "filters": _filters(header),
         **{
             key: header[key]
@@ -53,7 +53,8 @@ def info(model: ModelPath, as_json: Json = False) -> None:
 def _filters(header: Mapping[str, Any]) -> str:
     """The certificates of a model file in words."""
     if not header["tables"]:
-        return "evaluated for every pair, without a table"
+        tabulated = "filter_accuracy" in header["config"]["representation"]
+        return "evaluated for every pair, without a table" if tabulated else "none; nothing is looked up in a table"
     tables = [
         f"table of {found['intervals']} intervals over {found['end']:g} Å, interpolation error {found['error']:.1e} of "
         f"their range (bound {found['bound']:g})"

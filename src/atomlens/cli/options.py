@@ -34,16 +34,16 @@ ExactFilters = Annotated[
     bool,
     typer.Option(
         "--exact-filters",
-        help="Evaluate the filter networks for every pair of atoms instead of looking them up in their table: slower; "
-        "tells how much the table matters.",
+        help="Evaluate the filters of schnet and dtnn for every pair of atoms instead of looking them up in their "
+        "table: slower; tells how much the table matters.",
     ),
 ]
 TrainExactFilters = Annotated[
     bool,
     typer.Option(
         "--exact-filters",
-        help="Train a model that evaluates its filter networks for every pair of atoms instead of looking them up in a "
-        "table: slower (sets filter_accuracy to null).",
+        help="Train a model that evaluates its filters for every pair of atoms instead of looking them up in a table: "
+        "slower (sets filter_accuracy of schnet and dtnn to null).",
     ),
 ]
 PositionUnit = Annotated[str | None, typer.Option(help="Unit of positions, where it is not Å: bohr, nm.")]
@@ -61,7 +61,7 @@ def apply_settings(
     """Put flags that were given, by path, and then ``KEY=VALUE`` texts into nested mappings; texts are read as YAML.
 
     Raises:
-        InputError: a text has no ``=``, or its value is no YAML.
+        InputError: a text has no ``=``, or its value is no YAML; or there are no filters to be exact.
     """
     for path, value in flags.items():
         if value is not None:
@@ -76,6 +76,17 @@ def apply_settings(
             set_by_path(values, path.strip(), yaml.safe_load(value))
         except yaml.YAMLError:
             raise InputError(f"--set {path}: '{value}' is no YAML value; quote it") from None
+    if exact_filters:
+        _refuse_without_tables(values)
+
+
+def _refuse_without_tables(values: dict[str, Any]) -> None:
+    from atomlens.representations import REPRESENTATIONS  # needs torch
+
+    chosen = values["model"]["representation"]
+    name = chosen.get("name") if isinstance(chosen, dict) else chosen
+    if name in REPRESENTATIONS and "filter_accuracy" not in REPRESENTATIONS[name][0].model_fields:
+        raise InputError(f"--exact-filters: {name} looks nothing up in tables; leave the flag out")
 
 
 def split_labels(labels: list[str] | None) -> dict[str, str] | None:
@@ -124,7 +135,7 @@ def print_json(values: Any) -> None:
 
 
 def print_errors(errors: Mapping[str, Errors], title: str) -> None:
-    """Print a table of errors in the field's units and in internal ones, beside the MAE of those that learned nothing."""
+    """Print a table of errors in the field's units and internal ones, beside the MAE of those that learned nothing."""
     from rich.console import Console
     from rich.table import Table
 
@@ -142,7 +153,7 @@ def print_errors(errors: Mapping[str, Errors], title: str) -> None:
             baselines = [found.mean_predictor_mae, found.atom_count_mae] if counts else [found.mean_predictor_mae]
             numbers = (found.mae, found.rmse, *baselines)
             shown = ["" if value is None else f"{from_internal(value, unit):.4g}" for value in numbers]
-            gain = f"{found.gain:.1f}" if unit == units[0] else ""
+            gain = (f"{found.gain:.1f}" if found.gain < 1e5 else f"{found.gain:.0e}") if unit == units[0] else ""
             table.add_row(f"{name.replace('_', ' ')}, {unit.replace('Ang', 'Å')}", *shown, gain)
     console = Console(highlight=False, soft_wrap=True)
     console.print(title)

@@ -18,6 +18,8 @@ from atomlens.readouts.centre import centred_batch, centred_data
 from atomlens.readouts.interface import Readout
 from atomlens.readouts.standardise import fit_offsets, known_label, spread
 
+_SHORTEST = 1e-3  # Å², sum of squared distances from the centre of mass; H₂ has 0.27
+
 
 class SpatialExtentConfig(AtomNetworkConfig):
     """Hyper-parameters of the readout of the electronic spatial extent."""
@@ -65,10 +67,16 @@ class SpatialExtent(Readout):
         arms = np.zeros((len(data), len(data.elements)))
         place = np.repeat(np.arange(len(data)), data.n_atoms), np.searchsorted(data.elements, data.numbers)
         np.add.at(arms, place, squares)
+        # An atom alone has no arm: its label says nothing about charges, and would blow up what is divided by arms.
+        known = known & (arms.sum(axis=1) > _SHORTEST)
         arms, values = arms[known], data.labels[name][known]
+        self.offsets.zero_()
+        self.scale.fill_(1.0)
+        self.charge_scale.fill_(1.0)
+        if not len(values):
+            return
         offsets = fit_offsets(arms, values)
         left = values - arms @ offsets
         self.scale.fill_(spread(left))
-        self.charge_scale.fill_(spread(left / arms.sum(axis=1).clip(min=1e-6)))
-        self.offsets.zero_()
+        self.charge_scale.fill_(spread(left / arms.sum(axis=1)))
         self.offsets[data.elements] = torch.from_numpy(offsets)

@@ -43,7 +43,7 @@ class DTNNConfig(Config):
     gaussian_spacing: float = Field(0.1, gt=0, description="distance between Gaussian centres, Å")
     gaussian_gamma: float = Field(10.0, gt=0, description="γ of exp(-γ (d - μ)²), Å⁻²")
     filter_accuracy: float | None = Field(
-        1e-6,
+        1e-7,
         gt=0,
         description="interpolation error allowed in tabulated factors, of their range; null: exact, for every pair",
     )

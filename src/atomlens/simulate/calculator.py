@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,39 @@ from atomlens.model import Model
 from atomlens.model_file import load_model
 from atomlens.simulate.skin import Searched, search
 
+_OF_ENERGIES = ("energy", "free_energy", "energies", "forces", "stress")
+_OF_DIPOLES = ("dipole", "charges")
+
 
 class Calculator(AseCalculator):
     """Energies (eV), forces (eV/Å), stress (eV/Å³, Voigt order, in three periodic directions) and per-atom energies.
 
+    A model with a dipole readout gives ASE's ``dipole`` (e·Å, about the centre of mass) and ``charges`` (e, the latent
+    ones) as well, and where it has no energy these alone.
+
     Args:
-        model: with an energy readout; or the path of its file.
+        model: with an energy or a dipole readout, or both; or the path of its file.
         skin: how far beyond the model's cutoff neighbours are searched, in Å. The list is then kept until an atom has
             moved by half as much, or the cell was strained as far; 0 searches for every new structure. Results are the
             same. A wider skin saves searches and costs pairs.
     """
 
-    implemented_properties: list[str] = [  # noqa: RUF012  declared so by ASE
-        "energy",
-        "free_energy",
-        "energies",
-        "forces",
-        "stress",
-    ]
+    implemented_properties: list[str] = [*_OF_ENERGIES, *_OF_DIPOLES]  # noqa: RUF012  declared so by ASE
 
     def __init__(self, model: Model | str | Path, *, skin: float = 0.5, **options: Any) -> None:
         if not 0.0 <= skin < math.inf:
             raise InputError(f"the skin must be a length of 0 Å or more, not {skin!r}; choose one such as 0.5")
         super().__init__(**options)  # type: ignore[no-untyped-call]
         model = model if isinstance(model, Model) else load_model(model)
-        model.energy_readout  # noqa: B018  refuses models without energies at once
+        self.implemented_properties = [
+            *(_OF_ENERGIES if model.has_energy else []),
+            *(_OF_DIPOLES if "dipole" in model.predicted else []),
+        ]
+        if not self.implemented_properties:
+            raise InputError(
+                f"the model predicts neither energies nor dipoles, but {', '.join(model.predicted)}, for which ASE has "
+                "no names; use Model.predict"
+            )
         self.model = model
         self.skin = skin
         self._searched: Searched | None = None
@@ -81,20 +90,29 @@ class Calculator(AseCalculator):
         bulk = all(self.atoms.pbc.tolist())
         if "stress" in (properties or []) and not bulk:
             raise PropertyNotImplementedError("stress needs a structure that is periodic in three directions")
-        found = self.model.predict(self._batch(self.atoms), forces=True, stress=bulk)
-        energy = float(found["energy"])
-        self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "energies": _array(found["atom_energies"]),
-            "forces": _array(found["forces"]),
-        }
-        if bulk:
-            self.results["stress"] = full_3x3_to_voigt_6_stress(_array(found["stress"])[0])
+        self.results = self._results(self.model.predict(self._batch(self.atoms), forces=True, stress=bulk))
+
+    @staticmethod
+    def _results(found: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """A model's predictions for one structure under ASE's names."""
+        results: dict[str, Any] = {}
+        if "energy" in found:
+            results["energy"] = results["free_energy"] = float(found["energy"])
+            results |= {"energies": _array(found["atom_energies"]), "forces": _array(found["forces"])}
+        if "stress" in found:
+            results["stress"] = full_3x3_to_voigt_6_stress(_array(found["stress"])[0])
+        if "dipole" in found:
+            results |= {"dipole": _array(found["dipole"])[0], "charges": _array(found["charges"])}
+        return results
+
+    @property
+    def _scale(self) -> torch.Tensor:
+        scale: torch.Tensor = next(iter(self.model.readouts.values())).scale  # type: ignore[assignment]
+        return scale
 
     def _batch(self, atoms: ase.Atoms) -> Batch:
         # `Model.device` would look for a parameter, which takes twice the time of this.
-        device = self.model.energy_readout.scale.device
+        device = self._scale.device
         same = self._searched_for == (id(self.model), self.model.cutoff, self.skin)
         if self._searched is not None and same and self._searched.batch.numbers.device == device:
             batch = self._searched.moved(atoms)

@@ -82,5 +82,6 @@ def search(atoms: ase.Atoms, model: Model, skin: float) -> Searched:
         raise error.at(structure=0) from None
     model.check_elements(system.numbers, np.array([0, len(system.numbers)]))
     model.check_charges(np.array([system.charge]))
+    model.check_boundaries(system.pbc[None])
     batch = collate([system], None if model.cutoff is None else model.cutoff + skin).to(model.device)
     return Searched(system, batch, model.cutoff, skin)

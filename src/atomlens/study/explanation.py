@@ -9,6 +9,7 @@ from typing import Any
 import ase
 import numpy as np
 
+from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.explain import AtomContributions, Plane, PotentialCut, atom_contributions, potential_cut
@@ -23,6 +24,21 @@ _MASKED_RADIUS = 0.6
 def default_probe(model: Model) -> str:
     """Hydrogen where the model knows it, else its lightest element."""
     return symbol(1 if 1 in model.elements else model.elements[0])
+
+
+def check_explainable(model: Model) -> None:
+    """Refuse models without energies: contributions and the probe's potential are terms of the energy.
+
+    Raises:
+        InputError: says what the model has instead.
+    """
+    if model.has_energy:
+        return
+    terms = [name for name in model.predicted if quantity(name).per == "atom"]
+    raise InputError(
+        f"predicts no energies, whose atom terms are what is explained; use a model with an energy readout, or look at "
+        f"this one's own atom terms ({', '.join(terms)}) by atomlens predict"
+    )
 
 
 def cut_through(
@@ -82,8 +98,10 @@ def explain_structures(
         What is in ``explanation.json``: energies in eV, lengths in Å.
 
     Raises:
-        InputError: the folder is not empty, a structure is refused, or probe or plane are impossible.
+        InputError: the model predicts no energies, the folder is not empty, a structure is refused, or probe or plane
+            are impossible.
     """
+    check_explainable(model)
     if not 0 <= chosen < len(structures):
         raise InputError(f"there is no structure {chosen} (the last one is {len(structures) - 1}); choose another")
     systems = [AtomicSystem.from_ase(entry) if isinstance(entry, ase.Atoms) else entry for entry in structures]

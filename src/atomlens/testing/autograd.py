@@ -1,4 +1,4 @@
-"""Checks of automatic differentiation: first and second derivatives by positions and strain."""
+"""Checks of automatic differentiation: first and second derivatives of every property by positions and strain."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atomlens.testing.result import Measurement, require_energy
-from atomlens.testing.subject import Subject
+from atomlens.data.quantities import quantity
+from atomlens.model import Model
+from atomlens.testing.result import Measurement
+from atomlens.testing.subject import Subject, blended
 
 STEP = 1e-4  # Å, of five-point differences; they err by the fourth power of it, (1e-4 Å / 0.2 Å)⁴
 ERROR_LIMIT = 1e-6
@@ -37,40 +39,44 @@ def gradgradcheck(subject: Subject) -> list[Measurement]:
 
 
 def _checked(subject: Subject, test: Callable[..., bool], order: int) -> list[Measurement]:
-    require_energy(subject)
     smallest = [min(kind, key=len) for kind in (subject.molecules, subject.crystals) if kind]
-    return [found for atoms in smallest for found in _errors(subject, atoms, test, order)]
-
-
-def _errors(subject: Subject, atoms: ase.Atoms, test: Callable[..., bool], order: int) -> Iterator[Measurement]:
     model = deepcopy(subject.bare).set_exact_filters() if order == 2 else subject.bare
+    return [
+        found
+        for name in subject.readouts
+        for atoms in smallest
+        for found in _errors(model, name, atoms, subject.sizes[name], test, order)
+    ]
+
+
+def _errors(
+    model: Model, name: str, atoms: ase.Atoms, term: float, test: Callable[..., bool], order: int
+) -> Iterator[Measurement]:
     batch = model.collate([atoms])
     inputs = (batch.positions.clone().requires_grad_(), torch.zeros_like(batch.cell).requires_grad_())
 
-    def energy(positions: Tensor, strain: Tensor) -> Tensor:
-        outputs: dict[str, Tensor] = model(replace(batch, positions=positions).strained(strain))
-        return outputs["energy"].sum()
+    def property_(positions: Tensor, strain: Tensor) -> Tensor:
+        return blended(model(replace(batch, positions=positions).strained(strain)), name).sum()
 
-    error, size = _against_differences(_slopes(energy) if order == 2 else energy, inputs)
-    noise = 100.0 * torch.finfo(torch.float64).eps * subject.largest_term * INVERSE_WIDTH ** (order - 1)
-    found = Measurement(
-        str(atoms.symbols), error, ERROR_LIMIT * size + noise / STEP, "eV/Ang" if order == 1 else "eV/Ang^2"
-    )
+    error, size = _against_differences(_slopes(property_) if order == 2 else property_, inputs)
+    noise = 100.0 * torch.finfo(torch.float64).eps * term * INVERSE_WIDTH ** (order - 1)
+    unit = f"{quantity(name).unit}/Ang" if order == 1 else f"{quantity(name).unit}/Ang^2"
+    found = Measurement(f"{name} of {atoms.symbols}", error, ERROR_LIMIT * size + noise / STEP, unit)
     yield found
     if found.kept:
         # Raises where it fails. The fast mode projects on random directions, so that larger structures take no minutes.
         # On a GPU sums are not repeatable to the last bit, which torch's test otherwise takes for an error.
         loose = 0.0 if batch.positions.device.type == "cpu" else noise / TORCH_STEP
         atol = 1e-5 * size + noise / TORCH_STEP
-        test(energy, inputs, eps=TORCH_STEP, atol=atol, rtol=1e-3, nondet_tol=loose, fast_mode=True)
+        test(property_, inputs, eps=TORCH_STEP, atol=atol, rtol=1e-3, nondet_tol=loose, fast_mode=True)
 
 
-def _slopes(energy: Function) -> Function:
+def _slopes(function: Function) -> Function:
     """The gradient by all inputs, laid end to end."""
 
     def slopes(positions: Tensor, strain: Tensor) -> Tensor:
         found = torch.autograd.grad(
-            energy(positions, strain), (positions, strain), create_graph=True, materialize_grads=True
+            function(positions, strain), (positions, strain), create_graph=True, materialize_grads=True
         )
         return torch.cat([part.reshape(-1) for part in found])
 
@@ -80,7 +86,7 @@ def _slopes(energy: Function) -> Function:
 def _against_differences(function: Function, inputs: tuple[Tensor, Tensor]) -> tuple[float, float]:
     """Largest deviation of autograd from five-point differences along random directions, and the largest derivative.
 
-    The function is an energy, or the gradient of one: then its derivative along u is the gradient of its product
+    The function is a property, or the gradient of one: then its derivative along u is the gradient of its product
     with u, for second derivatives are symmetric.
     """
     random = np.random.default_rng(7)

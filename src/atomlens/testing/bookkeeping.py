@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from copy import deepcopy
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from atomlens.data.batch import Batch, Pairs
 from atomlens.data.quantities import quantity
-from atomlens.testing.result import Measurement, require_energy
-from atomlens.testing.subject import Subject, evaluate, largest
+from atomlens.testing import rules
+from atomlens.testing.result import Measurement
+from atomlens.testing.subject import Subject, evaluate, largest, readouts_of
 
 # Difference of float32 and float64 relative to the largest atom term. Networks of a few layers stay near 1e-6; at 1e-4
 # of 1 eV per atom, rounding would be as large as the error of a good model.
@@ -22,17 +23,23 @@ ROUNDING_LIMIT = 1e-4
 
 
 def additivity(subject: Subject) -> list[Measurement]:
-    """The atoms' energies add up to the energy."""
-    require_energy(subject)
+    """Atom terms give the property, by the readout's own rule and by `rules.total`; what follows from it follows."""
     found = []
     for model in subject.precisions:
         for atoms in subject.everything:
             outputs = evaluate(model, [atoms], derivatives=False)
-            terms = outputs["atom_energies"]
-            off = abs(math.fsum(terms.tolist()) - float(outputs["energy"]))
-            # Adding n numbers in float64, in any order, errs by at most n eps of their absolute sum.
-            limit = len(atoms) * torch.finfo(torch.float64).eps * float(terms.abs().sum())
-            found.append(Measurement(f"energy of {atoms.symbols}", off, limit, "eV"))
+            for name, readout in readouts_of(model).items():
+                value, terms = outputs[name][0], outputs[readout.atom_quantity]
+                expected, limit = rules.total(name, terms.cpu().numpy(), atoms)
+                own = readout.total(terms, model.collate([atoms]))[0].detach()
+                place, unit = f"{name} of {atoms.symbols}", quantity(name).unit
+                found.append(Measurement(place, _off(value, expected), limit, unit))
+                found.append(Measurement(f"{place}, the readout's own sum", _off(own, expected), limit, unit))
+                for part, rule in rules.DERIVED.items():
+                    if part in readout.derived_quantities:
+                        off = _off(outputs[part][0], rule(value.cpu().numpy()))
+                        rounding = 8.0 * rules.EPSILON * largest(value)
+                        found.append(Measurement(f"{part} of {atoms.symbols}", off, rounding, quantity(part).unit))
     return found
 
 
@@ -72,13 +79,14 @@ def precision_kept(subject: Subject) -> list[Measurement]:
 
 
 def rounding(subject: Subject) -> list[Measurement]:
-    """Atom energies in float32 and float64 agree to single precision, however large the references are."""
-    require_energy(subject)
-    limit = ROUNDING_LIMIT * subject.largest_term
-    worst = max(
-        scale.rounding("atom_energies", torch.float32) for scale in (subject.open_scale, subject.periodic_scale)
-    )
-    return [Measurement("atom energies in float32 against float64", worst, limit, "eV")]
+    """Atom terms and properties in float32 and float64 agree to single precision, however large the references are."""
+    found = []
+    for name, readout in subject.readouts.items():
+        limit = ROUNDING_LIMIT * subject.sizes[name]
+        for of in (readout.atom_quantity, name):
+            worst = max(scale.rounding(of, torch.float32) for scale in (subject.open_scale, subject.periodic_scale))
+            found.append(Measurement(f"{of} in float32 against float64", worst, limit, quantity(of).unit))
+    return found
 
 
 def saving(subject: Subject) -> list[Measurement]:
@@ -92,7 +100,9 @@ def saving(subject: Subject) -> list[Measurement]:
         loaded = load_model(path).eval()
     mine, theirs = model.state_dict(), loaded.state_dict()
     altered = [name for name in mine.keys() | theirs.keys() if not _same(mine.get(name), theirs.get(name))]
-    altered += [name for name in ("config", "elements", "dtype") if getattr(model, name) != getattr(loaded, name)]
+    altered += [
+        name for name in ("config", "elements", "charges", "dtype") if getattr(model, name) != getattr(loaded, name)
+    ]
     found = [Measurement(f"altered: {', '.join(sorted(altered)) or 'nothing'}", len(altered), 0.0, "entries")]
     for atoms in subject.everything:
         before, after = evaluate(model, [atoms]), evaluate(loaded, [atoms])
@@ -107,6 +117,10 @@ def _tensors(batch: Batch) -> dict[str, Tensor]:
     pairs: Pairs = parts.pop("pairs")
     parts |= {f"pairs.{field.name}": getattr(pairs, field.name) for field in fields(pairs)}
     return {name: value for name, value in parts.items() if value is not None}
+
+
+def _off(value: Tensor, expected: np.ndarray | float) -> float:
+    return largest(value.cpu() - torch.as_tensor(expected, dtype=torch.float64))
 
 
 def _same(first: Tensor | None, second: Tensor | None) -> bool:

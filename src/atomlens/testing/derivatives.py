@@ -85,8 +85,8 @@ def _force_path(subject: Subject, atoms: ase.Atoms) -> Path:
 
 def _stress_paths(subject: Subject) -> Iterator[Path]:
     require_energy(subject)
-    if subject.model.cutoff is None:
-        raise NotApplicable("without a cutoff periodic structures are refused")
+    if subject.open_only:
+        raise NotApplicable(subject.open_only)
     for atoms in _smooth_cases(subject, subject.crystals):
         strains = np.random.default_rng(5).uniform(-0.5, 0.5, (DIRECTIONS, 3, 3))
         strains = 0.5 * (strains + strains.transpose(0, 2, 1))
@@ -138,7 +138,7 @@ def _checked(
         tried: list[Measurement] = []
         for refinement in REFINEMENTS:
             steps = refinement * path.steps
-            noise = EPSILON * subject.largest_term / steps
+            noise = EPSILON * subject.sizes["energy"] / steps
             found = judge(path, steps, _differences(subject, path, steps), noise, unit)
             if found is not None:
                 tried.append(found)

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from atomlens.data.batch import Batch, Pairs
+from atomlens.data.quantities import quantity
 from atomlens.model import Model
+from atomlens.testing.multipoles import shares_charge
 from atomlens.testing.result import Measurement, NotApplicable
 from atomlens.testing.subject import Outputs, Subject, evaluate, largest
 from atomlens.testing.symmetry import ROUNDINGS, compared
@@ -18,29 +20,29 @@ from atomlens.testing.symmetry import ROUNDINGS, compared
 
 def probe(subject: Subject) -> list[Measurement]:
     """An atom that hears and is not heard changes nothing for the others."""
+    own = [readout.atom_quantity for readout in subject.readouts.values() if not shares_charge(readout)]
+    if not own:
+        raise NotApplicable("conserved charges are shared with a probe: every atom of a structure gets a part of them")
+    names = [*own, "forces"]
     found: list[Measurement] = []
     for model, atoms, chosen, without in _one_removed(subject):
         batch = model.collate([atoms])
         batch = replace(batch, pairs=_kept(batch.pairs, batch.pairs.neighbour != chosen))
-        found += compared(subject, model, _others(model, batch, chosen), without, atoms, " with a probe")
+        expected = {name: without[name] for name in names if name in without}
+        found += compared(subject, model, _others(model, batch, chosen), expected, atoms, " with a probe")
     return found
 
 
 def vanishing(subject: Subject) -> list[Measurement]:
-    """An atom of weight zero is not there: the others have the terms, forces and total that they have without it."""
+    """An atom of weight zero is not there: the others have the terms, forces and totals that they have without it."""
     found: list[Measurement] = []
     for model, atoms, chosen, without in _one_removed(subject):
         batch = model.collate([atoms])
         weight = torch.ones(len(atoms), dtype=torch.float64, device=model.device)
         whole = _detached(model, replace(batch, weight=weight))
-        expected = _detached(model, batch)
-        found += compared(subject, model, whole, expected, atoms, " of weight one")
+        found += compared(subject, model, whole, _detached(model, batch), atoms, " of weight one")
         weight[chosen] = 0.0
-        batch = replace(batch, weight=weight)
-        rest = _others(model, batch, chosen)
-        if "energy" in model.readouts:
-            rest["energy"] = _detached(model, batch)["energy"]
-            without = {**without, "energy": without["atom_energies"].sum().reshape(1)}
+        rest = _others(model, replace(batch, weight=weight), chosen)
         found += compared(subject, model, rest, without, atoms, " with one weight zero")
     return found
 
@@ -74,18 +76,19 @@ def _one_removed(subject: Subject) -> Iterator[tuple[Model, ase.Atoms, int, Outp
             if len(atoms) < 2:
                 continue
             chosen = len(atoms) // 2
-            rest = atoms[np.arange(len(atoms)) != chosen]
-            outputs = evaluate(model, [rest])
-            yield model, atoms, chosen, {name: outputs[name] for name in outputs if len(outputs[name]) == len(rest)}
+            yield model, atoms, chosen, evaluate(model, [atoms[np.arange(len(atoms)) != chosen]])
 
 
 def _others(model: Model, batch: Batch, chosen: int) -> Outputs:
-    """Outputs of all atoms but one; forces are those of their own energies, for a probe's energy pulls at them too."""
+    """Totals, and outputs of all atoms but one; forces are of their own energies, for a probe's energy pulls too."""
     with torch.enable_grad():
         positions = batch.positions.clone().requires_grad_()
         outputs = model(replace(batch, positions=positions))
         rest = torch.arange(len(positions), device=positions.device) != chosen
-        parts = {name: value[rest].detach() for name, value in outputs.items() if len(value) == len(positions)}
+        parts = {
+            name: value.detach()[rest] if quantity(name).per == "atom" else value.detach()
+            for name, value in outputs.items()
+        }
         if "atom_energies" in outputs:
             total = outputs["atom_energies"][rest].sum()
             (slope,) = torch.autograd.grad(total, positions, materialize_grads=True, allow_unused=True)

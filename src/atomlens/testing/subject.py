@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import ase
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem
 from atomlens.model import Model, Structure
+from atomlens.readouts import Readout
 from atomlens.testing import structures
 
 Outputs = dict[str, Tensor]
@@ -30,7 +32,7 @@ class Subject:
     model: Model  # in the user's precision
     double: Model  # in float64
     molecules: tuple[ase.Atoms, ...]
-    crystals: tuple[ase.Atoms, ...]  # periodic in three directions; none where the model has no cutoff
+    crystals: tuple[ase.Atoms, ...]  # periodic in three directions; none where the model takes open structures alone
     slabs: tuple[ase.Atoms, ...]  # periodic in one or two directions
 
     @classmethod
@@ -47,7 +49,7 @@ class Subject:
         open_ones = [atoms for atoms in given if not atoms.pbc.any()]
         bulk = [atoms for atoms in given if atoms.pbc.all()]
         mixed = [atoms for atoms in given if atoms.pbc.any() and not atoms.pbc.all()]
-        if copied.cutoff is not None:
+        if copied.cutoff is not None and not copied.open_only:
             bulk = bulk or structures.crystals(copied.elements, copied.cutoff)
             mixed = mixed or structures.slabs(copied.elements, copied.cutoff)
         return cls(
@@ -68,18 +70,42 @@ class Subject:
         """The model as the user runs it, and in float64, where violations cannot hide in the rounding."""
         return (self.double,) if self.model.dtype == torch.float64 else (self.model, self.double)
 
+    @property
+    def readouts(self) -> dict[str, Readout]:
+        """The model's readouts by the property that each predicts."""
+        return readouts_of(self.model)
+
+    @property
+    def open_only(self) -> str | None:
+        """Why the model takes no periodic structures; None where it does."""
+        if self.model.cutoff is None:
+            return "without a cutoff periodic structures are refused"
+        if self.model.open_only:
+            return f"the {self.model.open_only[0].replace('_', ' ')} has no meaning under periodic boundaries"
+        return None
+
     @cached_property
     def bare(self) -> Model:
-        """The float64 model without reference energies: the same derivatives, with less rounding in differences."""
+        """The float64 model without references and offsets: the same derivatives, with less rounding in differences."""
         copied = deepcopy(self.double)
-        copied.energy_readout.references.zero_()
+        for name, buffer in copied.readouts.named_buffers():
+            if name.rpartition(".")[2] in ("references", "offsets"):
+                buffer.zero_()
         return copied
 
     @cached_property
-    def largest_term(self) -> float:
-        """The largest learned atom energy over all structures, in eV; references left out."""
-        terms = [evaluate(self.bare, [atoms], derivatives=False)["atom_energies"] for atoms in self.everything]
-        return max(largest(value) for value in terms)
+    def sizes(self) -> dict[str, float]:
+        """What readouts have learned: per property the largest atom term, or property per atom, over all structures.
+
+        References and offsets are left out.
+        """
+        found: dict[str, float] = defaultdict(float)
+        for atoms in self.everything:
+            outputs = evaluate(self.bare, [atoms], derivatives=False)
+            for name, readout in self.readouts.items():
+                share = largest(outputs[name]) / len(atoms)
+                found[name] = max(found[name], largest(outputs[readout.atom_quantity]), share)
+        return found
 
     @cached_property
     def open_scale(self) -> Scale:
@@ -118,9 +144,11 @@ class Scale:
             _keep_largest(magnitude, exact, len(entry))
             _keep_largest(low, _difference(evaluate(single, [entry]), exact), len(entry))
             _keep_largest(moved, _difference(evaluate(model, [_moved_by_rounding(entry)]), exact), len(entry))
-        if low:
+        for name, readout in readouts_of(model).items() if low else ():
             # Errors of atom terms partly cancel in totals, but not for an atom alone.
-            low["energy"] = max(low["energy"], low["atom_energies"])
+            low[name] = max(low[name], low[readout.atom_quantity])
+            for part in readout.derived_quantities:
+                low[part] = max(low[part], low[name])
         ratio = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
         return cls(low, {name: ratio * low[name] + moved[name] for name in low}, magnitude)
 
@@ -156,6 +184,20 @@ def predicted(model: Model, atoms: Sequence[ase.Atoms], *, forces: bool, stress:
     """The model's outputs, cut from the graph."""
     outputs = model(model.collate(list(atoms)), forces=forces, stress=stress)
     return {name: value.detach() for name, value in outputs.items()}
+
+
+def readouts_of(model: Model) -> dict[str, Readout]:
+    """A model's readouts by the property that each predicts."""
+    return {name: cast(Readout, module) for name, module in model.readouts.items()}
+
+
+def blended(outputs: Mapping[str, Tensor], name: str) -> Tensor:
+    """One number for each system, (systems,), from all components of a property; a scalar stays what it is.
+
+    The shares of the components, cosines of whole numbers, let no two of them cancel by symmetry.
+    """
+    value = outputs[name].reshape(len(outputs[name]), -1)
+    return value @ torch.arange(value.shape[1], dtype=value.dtype, device=value.device).cos()
 
 
 def largest(value: Tensor) -> float:

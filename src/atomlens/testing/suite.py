@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atomlens.model import Model, Structure
-from atomlens.testing import autograd, bookkeeping, derivatives, limits, openings, symmetry, tables
+from atomlens.testing import autograd, bookkeeping, derivatives, limits, multipoles, openings, symmetry, tables
 from atomlens.testing.result import Check, CheckResult
 from atomlens.testing.subject import Subject
 
@@ -17,14 +17,16 @@ CHECKS: dict[str, Check] = {
         Check("reflection", "mirroring a structure mirrors vectors and leaves scalars alone", symmetry.reflection),
         Check("permutation", "reordering atoms reorders their outputs and nothing else", symmetry.permutation),
         Check("lattice shift", "moving single atoms by lattice vectors changes nothing", symmetry.lattice_shift),
-        Check("supercell", "a repeated cell has the same energy per cell, forces and stress", symmetry.supercell),
+        Check("supercell", "a repeated cell has the same properties per cell, forces and stress", symmetry.supercell),
         Check("batching", "a batch gives what its structures give one by one", symmetry.batching),
         Check("isolation", "no gradient flows between structures of a batch", limits.isolation),
-        Check("single atom", "an atom alone has a finite energy and no force", limits.single_atom),
+        Check("single atom", "an atom alone has finite properties, no force and no moment", limits.single_atom),
         Check("far apart", "atoms beyond the cutoff are worth what they are worth alone", limits.far_apart),
-        Check("cutoff value", "the energy is continuous at the cutoff", limits.cutoff_value),
-        Check("cutoff slope", "forces are continuous at the cutoff", limits.cutoff_slope),
-        Check("cutoff curvature", "the slope of forces is continuous at the cutoff", limits.cutoff_curvature),
+        Check("cutoff value", "properties are continuous at the cutoff", limits.cutoff_value),
+        Check(
+            "cutoff slope", "slopes of properties, forces among them, are continuous at the cutoff", limits.cutoff_slope
+        ),
+        Check("cutoff curvature", "curvatures of properties are continuous at the cutoff", limits.cutoff_curvature),
         Check("forces", "forces equal extrapolated differences of the energy", derivatives.forces_error),
         Check("forces order", "differences of the energy approach forces with order 2", derivatives.forces_order),
         Check("stress", "stress times volume equals extrapolated differences by strain", derivatives.stress_error),
@@ -33,6 +35,8 @@ CHECKS: dict[str, Check] = {
         Check("gradgradcheck", "second derivatives in autograd equal numerical ones", autograd.gradgradcheck),
         Check("tables", "tabulated functions give what the exact ones give", tables.tables),
         Check("additivity", "atom terms add up to the total", bookkeeping.additivity),
+        Check("charge conservation", "latent charges add up to the structure's charge", multipoles.charge_conservation),
+        Check("symmetric tensor", "tensors equal their transposes", multipoles.symmetric_tensor),
         Check("inputs unchanged", "predicting changes no input and no weight", bookkeeping.inputs_unchanged),
         Check("precision kept", "dtype and device stay, outputs are float64", bookkeeping.precision_kept),
         Check("rounding", "float32 agrees with float64 to single precision", bookkeeping.rounding),

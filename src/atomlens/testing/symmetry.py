@@ -67,7 +67,7 @@ def lattice_shift(subject: Subject) -> list[Measurement]:
 
 
 def supercell(subject: Subject) -> list[Measurement]:
-    """A repeated cell has the same energy per cell, the same forces on every copy, and the same stress."""
+    """A repeated cell has as many times the extensive properties; all others, forces among them, are the same."""
     periodic = _periodic(subject)
     found: list[Measurement] = []
     for model in subject.precisions:
@@ -162,10 +162,10 @@ def _random_rotation() -> np.ndarray:
 def _repeated(name: str, value: Tensor, copies: int) -> Tensor:
     if quantity(name).per == "atom":
         return value.repeat(copies, *[1] * (value.dim() - 1))
-    return value * copies if name == "energy" else value
+    return value * copies if quantity(name).extensive else value
 
 
 def _periodic(subject: Subject) -> tuple[ase.Atoms, ...]:
-    if subject.model.cutoff is None:
-        raise NotApplicable("without a cutoff periodic structures are refused")
+    if subject.open_only:
+        raise NotApplicable(subject.open_only)
     return subject.crystals + subject.slabs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -106,7 +106,9 @@ class RunConfig(Config):
     data: DataConfig
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
-    atom_networks: AtomNetworkConfig = AtomNetworkConfig()  # of readouts that are chosen by the labels
+    atom_networks: AtomNetworkConfig = Field(
+        AtomNetworkConfig(), description="of readouts that are chosen by the labels, where model.readouts is left out"
+    )
     references: ReferencesConfig | None = Field(None, description="free-atom energies; null: fit an offset per element")
     training: TrainingConfig = TrainingConfig()
 
@@ -119,10 +121,14 @@ class RunConfig(Config):
         """
         return cls.parse(read_yaml(path), file=str(path))
 
-    def for_labels(self, labels: Iterable[str]) -> RunConfig:
+    def for_labels(self, labels: Iterable[str], unread: Sequence[str] = ()) -> RunConfig:
         """The same run with readouts chosen by the labels, where the run names none.
 
         Labels that the run names are all learned. Of those that a file brought along the energy is, where it is there.
+
+        Args:
+            labels: quantities that the data label.
+            unread: keys of the file that were not taken for labels, for the message.
 
         Raises:
             InputError: no readout predicts any of them.
@@ -136,8 +142,10 @@ class RunConfig(Config):
             found = ["energy"]
         readouts = readouts_for(found, self.atom_networks)
         if not readouts:
+            others = f"; other keys of the file: {', '.join(unread)}" if unread else ""
             raise InputError(
-                f"no readout predicts a label of the data (labels: {', '.join(found) or 'none'}); name keys and units",
+                f"no readout predicts a label of the data (labels: {', '.join(found) or 'none'}{others}); "
+                "name a quantity, its key and its unit, such as energy=KEY:kcal/mol",
                 file=self.data.path,
             )
         model = ModelConfig(representation=self.model.representation, readouts=readouts)

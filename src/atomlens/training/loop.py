@@ -101,7 +101,7 @@ def train(
     if resume and not (folder / "run.yaml").is_file():
         raise InputError("holds no run to resume; leave --resume out", file=str(folder))
     check_folder(folder, resuming=resume)
-    config = config.for_labels(data.labels)
+    config = config.for_labels(data.labels, data.origin.unread)
     material = prepare(config, data, split)
     fabric = _fabric(config)
     if not resume:

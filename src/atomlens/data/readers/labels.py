@@ -56,6 +56,9 @@ def parse_label(text: str) -> tuple[str, LabelSource]:
     elif not unit:
         raise InputError(f"the label '{text}' has no unit after the colon; write NAME=KEY:UNIT")
     name, _, key = (part.strip() for part in head.partition("="))
+    known_as = [known for known, names in SYNONYMS.items() if name in names]
+    if name not in QUANTITIES and known_as:
+        raise InputError(f"unknown quantity '{name}'; it is called {known_as[0]} here: {known_as[0]}={key or name}")
     kind = quantity(name)
     if unit:
         to_internal(unit, kind.dimension, name)
