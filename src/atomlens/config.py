@@ -55,9 +55,9 @@ def template(config: type[BaseModel], values: BaseModel | None = None, indent: i
         else:
             shown = "..." if value is PydanticUndefined else json.dumps(value, ensure_ascii=False)
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-            said = f"{' | '.join(map(str, choices))}: " if len(choices) > 1 else ""
-            comment = f"  # {said}{field.description}" if field.description else ""
-            lines.append(f"{pad}{name}: {shown}{comment}")
+            said = [" | ".join(map(str, choices)) if len(choices) > 1 else None, field.description]
+            words = ": ".join(filter(None, said))
+            lines.append(f"{pad}{name}: {shown}{f'  # {words}' if words else ''}")
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from broken_readouts import BROKEN_READOUTS
-from contract_models import make_model
+from contract_models import make_model, small_cases
 
 from atomlens.model import Model
 from atomlens.ops.radial import no_cutoff
@@ -287,14 +287,16 @@ def broken_model(kind):
 
 @pytest.mark.parametrize(("kind", "check"), REPRESENTATIONS)
 def test_broken_representation_is_caught(kind, check):
-    result = CHECKS[check].run(Subject.of(broken_representation(kind)))
+    model = broken_representation(kind)
+    result = CHECKS[check].run(Subject.of(model, small_cases(model)))
     assert result.passed is False, str(result)
     assert not result.detail.startswith("raised"), result.detail
 
 
 @pytest.mark.parametrize(("kind", "check"), MODELS)
 def test_broken_model_is_caught(kind, check):
-    result = CHECKS[check].run(Subject.of(broken_model(kind)))
+    model = broken_model(kind)
+    result = CHECKS[check].run(Subject.of(model, small_cases(model)))
     assert result.passed is False, str(result)
     assert not result.detail.startswith("raised"), result.detail
 

@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
-from atomlens.explain import Plane, chemical_potential, local_chemical_potential, potential_cut
+from atomlens.explain import Plane, chemical_potential, local_chemical_potential, potential_cut, probe_reach
 from atomlens.explain.chemical_potential import Surroundings
 from atomlens.model import Model, ModelConfig
 
@@ -184,3 +184,25 @@ class TestPlane:
 def test_unknown_probe(model, probe, words):
     with pytest.raises(InputError, match=words):
         local_chemical_potential(model, molecule("H2O"), np.zeros((1, 3)), probe)
+
+
+def test_reach_of_a_probe_is_a_ratio_of_features():
+    torch.manual_seed(0)
+    model = Model(ModelConfig.parse({"representation": {"name": "schnet", "interactions": 0}}), [1, 8])
+    water = molecule("H2O")
+    sizes = model.representation.embedding.weight.detach().abs().amax(dim=1)
+    for probe, number in (("H", 1), ("O", 8)):
+        cut = potential_cut(model, water, probe, spacing=0.5)
+        assert probe_reach(model, water, cut) == pytest.approx(float(sizes[number] / sizes[[1, 8]].max()), rel=1e-6)
+
+
+def test_probes_leave_what_symmetry_functions_know():
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    representation = {"name": "behler_parrinello", "n_radial": 12, "n_angular": 0}
+    functions = Model(ModelConfig.parse({"representation": representation}), [1, 8])
+    frames = [molecule("H2O") for _ in range(20)]
+    for frame in frames:
+        frame.positions += 0.02 * rng.normal(size=(3, 3))
+    functions.representation.standardise([functions.collate(frames)])
+    assert probe_reach(functions, frames[0], potential_cut(functions, frames[0], spacing=0.5)) > 10

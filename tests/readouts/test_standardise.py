@@ -10,6 +10,7 @@ from atomlens.data.dataset import Dataset
 from atomlens.errors import InputError
 from atomlens.readouts import Dipole, DipoleConfig
 from atomlens.readouts.centre import centred_data
+from atomlens.readouts.energy import references_and_scale
 from atomlens.readouts.standardise import rms_norm, spread
 
 RANDOM = np.random.default_rng(3)
@@ -192,14 +193,34 @@ def test_no_label_is_refused():
         Dipole(DipoleConfig(), 4, [1]).fit(data, None)
 
 
-def test_spread_of_a_constant_is_one():
-    assert spread(np.full(5, 1e6)) == 1.0
-    assert spread(np.array([1.0, 3.0])) == 1.0
-    assert spread(np.array([1.0, 5.0])) == 2.0
+def test_an_energy_that_is_counted_exactly_leaves_a_scale_of_one():
+    data = structures()
+    counts, _ = data.counts()
+    _, scale = references_and_scale(labelled(data, energy=counts @ np.array([-13.6, -1030.0, -2040.0])), None)
+    assert scale == 1.0
+
+
+def test_tensors_that_are_counted_exactly_leave_a_scale_of_one():
+    data = structures()
+    counts, _ = data.counts()
+    readout = silent(name="polarizability")
+    readout.fit(labelled(data, isotropic_polarizability=counts @ np.abs(OFFSETS)), None)
+    assert float(readout.scale) == 1.0
+
+
+def test_spread():
+    values = np.array([1.0, 5.0])
+    assert spread(values, values) == 2.0
+    assert spread(np.full(5, 1e6), np.full(5, 1e6)) == 1.0
+    assert spread(1e-15 * values, values) == 1.0
+    assert spread(np.zeros(1), np.zeros(1)) == 1.0
 
 
 def test_norms_of_vectors_tensors_and_numbers():
-    assert rms_norm(np.array([[3.0, 4.0], [0.0, 1.0]])) == pytest.approx(np.sqrt(13.0))
-    assert rms_norm(np.full((2, 3, 3), 2.0)) == pytest.approx(6.0)
-    assert rms_norm(np.array([1.0, -7.0])) == pytest.approx(5.0)
-    assert rms_norm(np.zeros((4, 3))) == 1.0
+    for values, expected in (
+        (np.array([[3.0, 4.0], [0.0, 1.0]]), np.sqrt(13.0)),
+        (np.full((2, 3, 3), 2.0), 6.0),
+        (np.array([1.0, -7.0]), 5.0),
+        (np.zeros((4, 3)), 1.0),
+    ):
+        assert rms_norm(values, values) == pytest.approx(expected)

@@ -39,6 +39,37 @@ def test_all_of_ase_gets_the_same_energy(model):
     np.testing.assert_array_equal(water.get_forces(), expected["forces"])
 
 
+@pytest.mark.parametrize("readouts", [["energy", "dipole"], ["dipole"]])
+def test_dipoles_and_charges(readouts):
+    torch.manual_seed(0)
+    config = {"readouts": [{"name": name} for name in readouts]}
+    polar = Model(ModelConfig.parse(config), [1, 8, 29], charges=[0.0, 1.0])
+    water = molecule("H2O")
+    water.calc = atomlens.Calculator(polar)
+    assert ("energy" in water.calc.implemented_properties) == ("energy" in readouts)
+    for charge in (0.0, 1.0):
+        water.info["charge"] = charge
+        expected = polar.predict(water)
+        np.testing.assert_array_equal(water.get_dipole_moment(), expected["dipole"])
+        np.testing.assert_array_equal(water.get_charges(), expected["charges"])
+        assert water.get_charges().sum() == pytest.approx(charge, abs=1e-12)
+    if "energy" in readouts:
+        assert water.get_potential_energy() == expected["energy"]
+    else:
+        with pytest.raises(PropertyNotImplementedError):
+            water.get_potential_energy()
+    copper = bulk("Cu")
+    copper.calc = water.calc
+    with pytest.raises(InputError, match=r"is periodic, where the dipole .* has no meaning"):
+        copper.get_dipole_moment()
+
+
+def test_models_without_energies_or_dipoles_are_no_calculators():
+    config = {"readouts": [{"name": "intensive", "property": "homo"}]}
+    with pytest.raises(InputError, match="neither energies nor dipoles, but homo, atom_homo"):
+        atomlens.Calculator(Model(ModelConfig.parse(config), [1, 8]))
+
+
 def test_moved_atoms_are_computed_anew(model):
     water = molecule("H2O")
     water.calc = atomlens.Calculator(model)

@@ -1,6 +1,12 @@
 """Explanations: what a model has learned, in terms that a chemist knows. One analysis is one file."""
 
-from atomlens.explain.chemical_potential import Plane, PotentialCut, local_chemical_potential, potential_cut
+from atomlens.explain.chemical_potential import (
+    Plane,
+    PotentialCut,
+    local_chemical_potential,
+    potential_cut,
+    probe_reach,
+)
 from atomlens.explain.contributions import AtomContributions, atom_contributions
 
 __all__ = [
@@ -10,4 +16,5 @@ __all__ = [
     "atom_contributions",
     "local_chemical_potential",
     "potential_cut",
+    "probe_reach",
 ]

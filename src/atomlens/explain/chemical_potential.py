@@ -170,6 +170,31 @@ def potential_cut(
     return PotentialCut(x, y, values - baseline[number], distances, isolated, probe, plane, chosen)
 
 
+@torch.no_grad()
+def probe_reach(model: Model, structure: Structure, cut: PotentialCut, samples: int = 500) -> float:
+    """How far the probe's features lie beyond those of the structure's atoms: a ratio of largest magnitudes.
+
+    About one for learned features. Symmetry functions, which are divided by their deviation over the training atoms,
+    grow a thousandfold where a probe sits in a place that no training atom had; then Ω says nothing.
+
+    Args:
+        model: that gave the cut.
+        structure: that was cut through.
+        cut: whose points farther than 1 Å from every atom are looked at.
+        samples: how many of them, evenly spread, at most.
+    """
+    system = AtomicSystem.from_ase(structure) if isinstance(structure, ase.Atoms) else structure
+    grid = cut.plane.origin + cut.x[None, :, None] * cut.plane.u + cut.y[:, None, None] * cut.plane.v
+    points = grid[cut.nearest_atom > 1.0]
+    points = points[:: max(len(points) // samples, 1)]
+    if not len(points):
+        return 1.0
+    around, atoms = Surroundings.near(system, points, model.cutoff), len(system.numbers)
+    batch, _ = with_probes(model.collate([system]), around, points, _probe_number(model, cut.probe))
+    features = model.representation(batch).abs()
+    return float(features[atoms:].max() / features[:atoms].max().clamp(min=1e-12))
+
+
 def _probed(
     model: Model, structure: Structure, points: np.ndarray, number: int, title: str
 ) -> tuple[np.ndarray, np.ndarray]:

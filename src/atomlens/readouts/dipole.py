@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -71,4 +72,5 @@ class Dipole(Readout):
         """The scale is the root mean square length of the dipoles; charges are as large on an arm of 1 Å."""
         del free_atoms  # of energies
         name, known = known_label(data, ["dipole", "dipole_magnitude"])
-        self.scale.fill_(rms_norm(data.labels[name][known]))
+        values = np.asarray(data.labels[name])[known]
+        self.scale.fill_(rms_norm(values, values))

@@ -16,7 +16,7 @@ from atomlens.errors import InputError
 from atomlens.ops.segment import segment_sum
 from atomlens.readouts.atom_network import AtomNetwork, AtomNetworkConfig
 from atomlens.readouts.interface import Readout
-from atomlens.readouts.standardise import fit_offsets, known_label
+from atomlens.readouts.standardise import fit_offsets, known_label, spread
 
 
 class EnergyConfig(AtomNetworkConfig):
@@ -116,5 +116,5 @@ def references_and_scale(data: Dataset, free_atoms: Mapping[int, float] | None) 
     if forces is not None and np.isfinite(forces).any():
         scale = float(np.sqrt(np.nanmean(np.square(forces))))
     else:
-        scale = float(np.std((energies - counts @ offsets) / sizes))
+        scale = spread((energies - counts @ offsets) / sizes, energies / sizes)
     return dict(zip(elements, offsets.tolist(), strict=True)), scale if scale > 0 else 1.0

@@ -92,6 +92,6 @@ class Polarizability(Readout):
         isotropic = tensors.diagonal(dim1=1, dim2=2).mean(dim=1).numpy()
         offsets = fit_offsets(counts, isotropic)
         left = tensors - torch.from_numpy(counts @ offsets)[:, None, None] * torch.eye(3, dtype=torch.float64)
-        self.scale.fill_(rms_norm(left.numpy()))
+        self.scale.fill_(rms_norm(left.numpy(), isotropic))
         self.offsets.zero_()
         self.offsets[elements] = torch.from_numpy(offsets)

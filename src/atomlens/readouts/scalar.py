@@ -86,6 +86,6 @@ class Scalar(Readout):
         counts = counts / sizes[:, None] if self._mean else counts
         offsets = fit_offsets(counts, values)
         left = values - counts @ offsets
-        self.scale.fill_(spread(left if self._mean else left / sizes))
+        self.scale.fill_(spread(left, values) if self._mean else spread(left / sizes, values / sizes))
         self.offsets.zero_()
         self.offsets[elements] = torch.from_numpy(np.asarray(offsets))

@@ -77,6 +77,7 @@ class SpatialExtent(Readout):
             return
         offsets = fit_offsets(arms, values)
         left = values - arms @ offsets
-        self.scale.fill_(spread(left))
-        self.charge_scale.fill_(spread(left / arms.sum(axis=1)))
+        reach = arms.sum(axis=1)
+        self.scale.fill_(spread(left, values))
+        self.charge_scale.fill_(spread(left / reach, values / reach))
         self.offsets[data.elements] = torch.from_numpy(offsets)

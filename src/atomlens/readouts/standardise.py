@@ -29,16 +29,23 @@ def fit_offsets(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     return mean + np.asarray(deviation)
 
 
-def spread(values: np.ndarray) -> float:
-    """The standard deviation, or one where there is none to speak of."""
-    found = float(np.std(values))
-    return found if found > 1e-12 * max(float(np.abs(values).max(initial=0.0)), 1e-30) else 1.0
+# What is below this share of the values that it is left of has no digits but rounding: as a scale it would be noise.
+_ROUNDING = 1e-10
 
 
-def rms_norm(values: np.ndarray) -> float:
-    """The root mean square length of vectors, matrices or numbers, one per row; one where all are zero."""
-    found = float(np.sqrt(np.square(values.reshape(len(values), -1)).sum(axis=1).mean()))
-    return found if found > 0 else 1.0
+def spread(left: np.ndarray, values: np.ndarray) -> float:
+    """The standard deviation of what offsets leave of values, or one where that is nothing but rounding."""
+    found = float(np.std(left))
+    return found if found > _ROUNDING * float(np.abs(values).max(initial=0.0)) else 1.0
+
+
+def rms_norm(left: np.ndarray, values: np.ndarray) -> float:
+    """The root mean square length of what offsets leave of vectors, matrices or numbers, one per row.
+
+    One where that is nothing but rounding.
+    """
+    found = float(np.sqrt(np.square(left.reshape(len(left), -1)).sum(axis=1).mean()))
+    return found if found > _ROUNDING * float(np.abs(values).max(initial=0.0)) else 1.0
 
 
 def known_label(data: Dataset, names: Sequence[str]) -> tuple[str, np.ndarray]:

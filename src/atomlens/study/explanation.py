@@ -12,13 +12,16 @@ import numpy as np
 from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
-from atomlens.explain import AtomContributions, Plane, PotentialCut, atom_contributions, potential_cut
+from atomlens.explain import AtomContributions, Plane, PotentialCut, atom_contributions, potential_cut, probe_reach
 from atomlens.files import check_folder, replacing, write_json
 from atomlens.model import Model
+from atomlens.progress import say
 from atomlens.report import figures
 
 # Nearer to a nucleus no training frame ever had an atom, and Ω runs off the scale of the figure.
 _MASKED_RADIUS = 0.6
+# Features of probes in learned representations reach 1 to 2 times as far as those of atoms.
+_FAR = 10.0
 
 
 def default_probe(model: Model) -> str:
@@ -108,10 +111,16 @@ def explain_structures(
     folder = check_folder(out)
     contributions = atom_contributions(model, systems, title="contributions")
     cut = cut_through(model, systems[chosen], probe, plane_atoms, title="probe")
+    reach = probe_reach(model, systems[chosen], cut)
+    if reach > _FAR:
+        say(
+            f"note: the probe's features reach {reach:,.0f} times beyond those of the atoms, where the network has "
+            "learned nothing: do not read its potential (symmetry functions are made for places where atoms are)"
+        )
     facts = {
         "atom_energies": contributions.to_dict()
         | {"structures": [_of_structure(*pair) for pair in zip(systems, contributions.per_structure, strict=True)]},
-        "local_chemical_potential": {"structure": chosen, **cut.to_dict()},
+        "local_chemical_potential": {"structure": chosen, **cut.to_dict(), "feature_reach": reach},
     }
     with replacing(folder / "potential.npz") as temporary:
         np.savez(temporary, x=cut.x, y=cut.y, values=cut.values - cut.isolated, nearest_atom=cut.nearest_atom)

@@ -19,7 +19,7 @@ from atomlens.testing.subject import Subject, blended
 STEP = 1e-4  # Å, of five-point differences; they err by the fourth power of it, (1e-4 Å / 0.2 Å)⁴
 ERROR_LIMIT = 1e-6
 TORCH_STEP = 1e-6  # Å, the default of torch's own test
-DIRECTIONS = 6
+DIRECTIONS = 4
 INVERSE_WIDTH = 5.0  # Å⁻¹, of radial bases; makes forces of energies
 
 Function = Callable[[Tensor, Tensor], Tensor]  # of positions and strain

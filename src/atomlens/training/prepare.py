@@ -54,7 +54,8 @@ def prepare(config: RunConfig, data: Dataset, split: Split) -> Material:
         _require(subsets[part], names, weights, part)
     if {"forces", "stress"} & set(weights) and not model.representation.continuous_forces:
         raise InputError(
-            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces or stress"
+            "aggregation 'mean' makes energies jump when an atom crosses the cutoff; use 'sum' to train on forces or "
+            "stress"
         )
     for subset in subsets.values():
         check_known(model, subset)
@@ -96,6 +97,12 @@ def _require(data: Dataset, names: list[str], weights: dict[str, float], part: s
     if len(missing):
         problem = InputError(f"has none of the labels {', '.join(weights)}; leave the structure out")
         raise data.located(problem, int(missing[0]))
+    flat = np.flatnonzero(~data.pbc.all(axis=1))
+    if "stress" in weights and len(flat):
+        problem = InputError(
+            "is not periodic in three directions and has no stress; leave it out, or give stress no weight"
+        )
+        raise data.located(problem, int(flat[0]))
     for name in names:
         unknown = int((~data.known([name])).sum())
         if unknown:
