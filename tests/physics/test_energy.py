@@ -122,7 +122,8 @@ def chain():
 OPEN = {"cutoff": None, "cutoff_function": "none", "gaussian_range": 5.0}
 VARIANTS = [
     {}, {"cutoff_function": "cosine"}, {"filter_activations": 2}, {"shared_filters": True}, {"aggregation": "mean"},
-    {"interactions": 0}, {"interactions": 3, "gaussian_gamma": 4.0}, {"filters": 11}, {"aggregation": "mean", "cutoff": 1.2},
+    {"interactions": 0}, {"interactions": 3, "gaussian_gamma": 4.0}, {"filters": 11},
+    {"aggregation": "mean", "cutoff": 1.2},
 ]  # fmt: skip
 
 

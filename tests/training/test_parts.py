@@ -12,7 +12,6 @@ from atomlens.readouts.standardise import fit_offsets
 from atomlens.training.losses import loss, loss_weights
 from atomlens.training.schedules import learning_rate
 
-
 PREDICTED = ["energy", "atom_energies", "forces", "stress"]
 
 
