@@ -106,7 +106,9 @@ def predict_structures(
 
 def training_means(data: Dataset, names: list[str]) -> dict[str, Any]:
     """What the mean predictor says: the mean label, per component, as plain lists and numbers."""
-    return {name: np.nanmean(data.labels[name], axis=0).tolist() for name in names}
+    return {
+        name: np.nanmean(data.labels[name], axis=0).tolist() for name in names if np.isfinite(data.labels[name]).any()
+    }
 
 
 def errors_of(name: str, predicted: np.ndarray, labelled: np.ndarray, mean: Any, count: int) -> Errors:
@@ -144,6 +146,8 @@ def evaluate(model: Model, data: Dataset, *, title: str = "evaluate") -> Evaluat
     bulk = bool(data.pbc.all())
     offered = [name for name in model.predicted if name != "stress" or bulk]
     names = [name for name in data.labels if name in offered and np.isfinite(data.labels[name]).any()]
+    if not len(data):
+        raise InputError("there are no structures to test; give some", file=data.origin.file)
     if not names:
         have, can = ", ".join(data.labels) or "none", ", ".join(offered)
         problem = f"no label that the model predicts here (labels: {have}; predicted: {can}); name keys and units"

@@ -264,6 +264,14 @@ def _check_label(name: str, values: np.ndarray, data: Dataset) -> None:
     if infinite.any():
         row = np.flatnonzero(infinite.reshape(rows, -1).any(axis=1))[0]
         raise _at_row(f"the label '{name}' is infinite; mark unknown labels as NaN", name, row, data)
+    if name == "dipole_magnitude" and (values < 0).any():
+        raise _at_row("the dipole magnitude is negative; correct it", name, int(np.flatnonzero(values < 0)[0]), data)
+    if kind.shape == (3, 3) and rows:
+        size = np.nanmax(np.abs(values), axis=(1, 2), initial=0.0)
+        skew = np.nanmax(np.abs(values - values.transpose(0, 2, 1)), axis=(1, 2), initial=0.0)
+        wrong = np.flatnonzero(skew > 0.01 * size)
+        if len(wrong):
+            raise _at_row(f"the {name} is not symmetric; correct it", name, int(wrong[0]), data)
 
 
 def _at_row(problem: str, name: str, row: int, data: Dataset) -> InputError:

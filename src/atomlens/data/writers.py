@@ -112,7 +112,8 @@ def _write_extended_xyz(data: Dataset, path: Path) -> None:
         atoms.info = {"units": units} | ({"charge": _digits(system.charge)} if system.charge else {})
         for name, values in _values(data, index).items():
             if quantity(name).per == "atom":
-                atoms.set_array(name, values)
+                # Columns of the format are numbers or rows of numbers; a tensor goes row by row.
+                atoms.set_array(name, values.reshape(len(values), -1) if values.ndim > 2 else values)
             else:
                 atoms.info[name] = " ".join(_digits(value) for value in values.ravel())
         frames.append(atoms)

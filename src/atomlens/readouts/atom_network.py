@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -73,6 +73,14 @@ class AtomNetwork(nn.Module):
             rows = torch.nonzero(numbers == int(number)).squeeze(1)
             found = found.index_copy(0, rows, self._through(layers, features.index_select(0, rows)))
         return found
+
+    @torch.no_grad()
+    def shift(self, by: float) -> None:
+        """Raise every output by the same number, through the last biases."""
+        for layers in [self.layers, *self.per_element.values()]:
+            if layers is not None:
+                *_, output = layers.children()
+                cast(nn.Linear, output).bias.add_(by)
 
     def _through(self, layers: nn.Module, x: Tensor) -> Tensor:
         *hidden, output = layers.children()

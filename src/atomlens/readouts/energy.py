@@ -57,6 +57,11 @@ class Energy(Readout):
         for number, value in (free_atoms or {}).items():
             self.free_atoms[number] = value
 
+    @torch.no_grad()
+    def shift(self, energy: float) -> None:
+        """Raise every atom's learned term by ``energy`` in eV."""
+        self.network.shift(energy / float(self.scale))
+
     def learned_terms(self, features: Tensor, batch: Batch) -> Tensor:
         """E_σ o(x_i) without references, (atoms,) in eV, float64."""
         raw = self.network(features, batch.numbers).squeeze(-1)

@@ -69,7 +69,7 @@ class Scalar(Readout):
         if not self._mean:
             return sums
         weights = torch.ones_like(terms) if batch.weight is None else batch.weight.to(terms)
-        return sums / segment_sum(weights, batch.system, systems)
+        return sums / segment_sum(weights, batch.system, systems).clamp(min=1e-12)
 
     def derived(self, total: Tensor) -> dict[str, Tensor]:
         """None."""

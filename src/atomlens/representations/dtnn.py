@@ -112,6 +112,8 @@ class DTNN(Representation):
         for layer in (self.atom_factors, self.to_features):
             nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(self.atom_factors.bias)
+        for module in (self.filters, self.atom_factors, self.to_features):
+            module.requires_grad_(config.interactions > 0)  # processes that train together wait for each gradient
 
     def forward(self, batch: Batch) -> Tensor:
         """Features, (atoms, F)."""

@@ -162,6 +162,7 @@ class SchNet(Representation):
         self.continuous_forces = config.aggregation == "sum" or config.cutoff is None
         self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, config.features)
         self.filters = FilterNetworks(config)
+        self.filters.requires_grad_(config.interactions > 0)  # processes that train together wait for each gradient
         self.blocks = nn.ModuleList(Interaction(config.features, config.n_filters) for _ in range(config.interactions))
 
     def forward(self, batch: Batch) -> Tensor:

@@ -20,6 +20,7 @@ from atomlens.model import Arrays, Model
 from atomlens.progress import say
 from atomlens.training import RunConfig, train
 from atomlens.training.loop import MODEL
+from atomlens.training.losses import loss_weights
 
 _LARGE = 1_000  # atoms; smaller structures take little
 _WORTH_A_WORD = 256 * 2**20  # bytes
@@ -52,6 +53,7 @@ def run_training(config: RunConfig, out: str | Path, *, resume: bool = False) ->
     """
     folder = check_folder(out, resuming=resume)  # before long reading
     data = read_labelled(config.data.path, config.data.labels, config.data.position_unit)
+    config = config.for_labels(data.labels, data.origin.unread)
     split = _split(config, data, folder, resume=resume)
     say(
         f"{len(data)} structures; {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test; "
@@ -78,7 +80,8 @@ def _split(config: RunConfig, data: Dataset, folder: Path, *, resume: bool) -> S
     if shares.file is not None:
         return Split.load(shares.file, data)
     # Structures without any label to learn from are left out, as many of QM9's are for most of its properties.
-    known = data.known([name for name in config.training.loss or data.labels if name in data.labels])
+    predicted = Model(config.model, data.elements).predicted
+    known = data.known(list(loss_weights(config.training.loss, list(data.labels), predicted)))
     if not known.all() and known.any():
         say(f"{int((~known).sum()):,} structures have none of the labels and are left out")
     among = known if known.any() else None  # training will say what is missing

@@ -124,7 +124,8 @@ class RunConfig(Config):
     def for_labels(self, labels: Iterable[str], unread: Sequence[str] = ()) -> RunConfig:
         """The same run with readouts chosen by the labels, where the run names none.
 
-        Labels that the run names are all learned. Of those that a file brought along the energy is, where it is there.
+        Labels that have a weight in the loss are learned, or else those that the run names. Of labels that a file
+        brought along the energy is, where it is there.
 
         Args:
             labels: quantities that the data label.
@@ -138,7 +139,10 @@ class RunConfig(Config):
                 raise InputError("atom_networks is for readouts chosen by the labels; set these in model.readouts")
             return self
         found = list(labels)
-        if self.data.labels is None and "energy" in found:
+        weighed = [name for name in found if (self.training.loss or {}).get(name)]
+        if weighed:
+            found = weighed
+        elif self.data.labels is None and "energy" in found:
             found = ["energy"]
         readouts = readouts_for(found, self.atom_networks)
         if not readouts:

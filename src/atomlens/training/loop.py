@@ -318,8 +318,8 @@ class _Trainer:
 
     @property
     def _validated(self) -> list[str]:
-        """Quantities whose errors are watched: those trained on, and the energy, also where forces alone are."""
-        return list(dict.fromkeys([*(["energy"] if "forces" in self.weights else []), *self.weights]))
+        """Quantities whose errors are watched: those trained on; energies mean nothing while forces alone are."""
+        return list(self.weights)
 
     def _validate(self) -> Row:
         """Loss and errors of the averaged weights on the validation structures, shared out over processes."""
@@ -372,7 +372,7 @@ class _Trainer:
         known = data.known(["energy"])
         sizes, left = sizes[known], (data.labels["energy"] - found)[known]
         shift = float(sizes @ left / (sizes @ sizes))
-        model.energy_readout.references[list(model.elements)] += shift
+        model.energy_readout.shift(shift)
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "averaged": self.averaged, "best": self.best}

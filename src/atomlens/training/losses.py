@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from atomlens.config import nearest
 from atomlens.data.batch import Batch
+from atomlens.data.quantities import QUANTITIES
 from atomlens.errors import InputError
 from atomlens.ops.segment import segment_sum
 
@@ -64,7 +66,7 @@ def loss_weights(
     """The weights to use: as asked for, or the default for the labels that there are.
 
     By default energies weigh 0.01 beside forces of weight 1 (thesis 5.2), stress is not trained on, and every other
-    property with a label weighs 1; a vector's magnitude or a tensor's trace counts only where the whole is not known.
+    property with a label weighs 1; a vector's magnitude or a tensor's trace counts only where the data label no whole.
 
     Args:
         asked: by the user; None for the default.
@@ -87,11 +89,13 @@ def loss_weights(
             )
         return {name: 0.01 if name == "energy" and "forces" in chosen else 1.0 for name in chosen}
     for name, weight in asked.items():
-        if name not in possible:
+        if name not in possible and (weight or name not in QUANTITIES):
             hint = nearest(name, possible)
             raise InputError(f"training.loss: '{name}' is not predicted by this model and cannot be trained on; {hint}")
-        if not weight >= 0:
-            raise InputError(f"training.loss: the weight of {name} is {weight}; give a number that is not negative")
+        if not 0 <= weight < math.inf:
+            raise InputError(
+                f"training.loss: the weight of {name} is {weight}; give a finite number that is not negative"
+            )
     if not any(asked.values()):
         raise InputError("training.loss: every weight is zero; give one quantity a positive one")
     return {name: float(weight) for name, weight in asked.items() if weight}

@@ -104,6 +104,8 @@ def _require(data: Dataset, names: list[str], weights: dict[str, float], part: s
         )
         raise data.located(problem, int(flat[0]))
     for name in names:
+        if not np.isfinite(data.label(name)).any():
+            raise InputError(f"no {name.replace('_', ' ')} is known in the structures for {part}; give it no weight")
         unknown = int((~data.known([name])).sum())
         if unknown:
             say(f"note: {unknown:,} of {len(data):,} structures for {part} have no {name.replace('_', ' ')}")
@@ -117,6 +119,11 @@ def _refuse_idle(model: Model, weights: dict[str, float]) -> None:
     """
     for name, module in model.readouts.items():
         readout = cast(Readout, module)
+        if name == "polarizability" and name not in weights:
+            raise InputError(
+                "a trace alone does not train the polarizability tensor; give the tensor a weight, or use the readout "
+                "'extensive' with the property isotropic_polarizability"
+            )
         learned = {name, *readout.derived_quantities} | ({"forces", "stress"} if name == "energy" else set())
         if not learned & set(weights):
             raise InputError(
