@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -35,18 +36,22 @@ def loss(
         weights: per quantity; a term without weight is left out.
         scales: per quantity, in its unit; energies, forces and stress share that of the energy.
     """
-    # Zero times everything: processes that train together expect a gradient for the last bias too, which forces lack.
-    total = 0.0 * sum(value.sum() for name, value in outputs.items() if name in scales and name not in weights)
+    total: Any = 0.0
+    if "energy" in outputs and "energy" not in weights:
+        # Zero times the energy: processes that train together expect a gradient for the last bias, which forces lack.
+        total = 0.0 * outputs["energy"].sum()
     for name, weight in weights.items():
         scale = scales["energy"] if name in ("forces", "stress") else scales[name]
         total = total + weight * _squared_error(name, outputs[name], targets[name], batch) / scale**2
-    return total  # type: ignore[return-value]
+    return cast(Tensor, total)
 
 
 def _squared_error(name: str, output: Tensor, target: Tensor, batch: Batch) -> Tensor:
     """Mean over the structures of the batch of |y - ŷ|², of an atom's share for forces and stress."""
     known = torch.isfinite(target)
-    off = torch.where(known, output - torch.where(known, target, 0.0), 0.0)
+    off = output - target
+    if not bool(known.all()):
+        off = torch.where(known, output - torch.where(known, target, 0.0), 0.0)
     systems = batch.cell.shape[0]
     if name == "forces":
         squares = segment_sum(off.square().sum(dim=1), batch.system, systems) / _sizes(batch)
