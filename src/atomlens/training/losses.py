@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atomlens.config import nearest
 from atomlens.data.batch import Batch
-from atomlens.data.quantities import QUANTITIES
+from atomlens.data.quantities import QUANTITIES, quantity
 from atomlens.errors import InputError
 from atomlens.ops.segment import segment_sum
 
@@ -36,10 +36,10 @@ def loss(
         weights: per quantity; a term without weight is left out.
         scales: per quantity, in its unit; energies, forces and stress share that of the energy.
     """
-    total: Any = 0.0
-    if "energy" in outputs and "energy" not in weights:
-        # Zero times the energy: processes that train together expect a gradient for the last bias, which forces lack.
-        total = 0.0 * outputs["energy"].sum()
+    # Zero times what has no weight: processes that train together expect a gradient of every weight, and forces alone
+    # give the last bias none.
+    idle = [name for name in outputs if name in scales and name not in weights and quantity(name).per == "system"]
+    total: Any = sum(0.0 * outputs[name].sum() for name in idle)
     for name, weight in weights.items():
         scale = scales["energy"] if name in ("forces", "stress") else scales[name]
         total = total + weight * _squared_error(name, outputs[name], targets[name], batch) / scale**2
