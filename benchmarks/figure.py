@@ -10,7 +10,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from atomlens.report.style import BLUE, GREEN, INK, MUTED, ORANGE, light_grid, log_axis, new_figure, save_figure, styled
+from atomlens.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    light_grid,
+    log_axis,
+    new_figure,
+    save_figure,
+    styled,
+)
 from benchmarks.cases import SCALING
 from benchmarks.process import BASELINE, EXACT, FAST
 from benchmarks.report import TITLES

@@ -1,5 +1,6 @@
 """What several test folders share."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -17,3 +18,32 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set ATOMLENS_SHARED_DATA to run this test")
     return folder
+
+
+def _load_synthetic():
+    specification = importlib.util.spec_from_file_location(
+        "report_synthetic", Path(__file__).with_name("synthetic_study.py")
+    )
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    return _load_synthetic()
+
+
+@pytest.fixture(scope="session")
+def drawn(synthetic):
+    """Every figure by name."""
+    return synthetic.draw_all()
+
+
+@pytest.fixture(scope="session")
+def saved(drawn, tmp_path_factory):
+    """The files of every figure by name."""
+    from atomlens.figures.style import save_figure
+
+    folder = tmp_path_factory.mktemp("figures")
+    return {name: save_figure(figure, folder, name) for name, figure in drawn.items()}

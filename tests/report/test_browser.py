@@ -120,7 +120,7 @@ def test_code_can_be_copied_with_the_keyboard(opened):
 
 def contrast(first, second):
     """Contrast ratio of two CSS colours (WCAG 2.2)."""
-    from atomlens.report.style import luminance
+    from atomlens.figures.style import luminance
 
     shades = sorted(
         luminance([int(part) / 255 for part in colour.strip("rgba()").split(",")[:3]]) for colour in (first, second)

@@ -1,13 +1,13 @@
 """Explanations: what a model has learned, in terms that a chemist knows. One analysis is one file."""
 
 from atomlens.explain.chemical_potential import (
-    Plane,
     PotentialCut,
     local_chemical_potential,
     potential_cut,
     probe_reach,
 )
 from atomlens.explain.contributions import AtomContributions, atom_contributions
+from atomlens.explain.field import Plane
 
 __all__ = [
     "AtomContributions",

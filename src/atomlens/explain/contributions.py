@@ -9,10 +9,14 @@ from typing import Any
 import ase
 import numpy as np
 
+from atomlens import figures
 from atomlens.data.system import AtomicSystem, symbol
+from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
 from atomlens.evaluation import predict_structures
 from atomlens.explain.baseline import Baseline, energy_baseline
+from atomlens.explain.panel import Analysis, AtomValues, Panel
+from atomlens.explain.subject import Subject
 from atomlens.model import Model, Structure
 
 
@@ -85,3 +89,30 @@ def atom_contributions(
 
 def _moments(values: np.ndarray) -> dict[str, float]:
     return {"mean": float(values.mean()), "std": float(values.std()), "count": len(values)}
+
+
+def _of_structure(subject: Subject, place: int) -> Panel:
+    """Contributions of one structure's atoms, by every model that predicts energies."""
+    entry, system = subject.serving("energy")[0], subject.systems[place]
+    baseline, chosen = energy_baseline(entry.model, None)
+    values = subject.of_structure(entry, place)["atom_energies"] - baseline[system.numbers]
+    symbols = [symbol(int(number)) for number in system.numbers]
+    label = f"energy contribution, relative to {chosen}"
+    return Panel(
+        ANALYSIS.name,
+        place,
+        reading=f"{values.sum() / KCAL_PER_MOL:.1f} kcal/mol are shared out over {len(values)} atoms.",
+        trust=f"Model {entry.name}.",
+        facts={"unit": "eV", "symbols": symbols, "values": values.tolist(), "relative_to": chosen},
+        figures={"atom_contributions": figures.atom_contributions(symbols, system.positions, values, label)},
+        views=(AtomValues("energy contribution", "eV", values),),
+    )
+
+
+ANALYSIS = Analysis(
+    "contributions",
+    "What each atom adds",
+    "The network predicts the energy as a sum over atoms, E = Σ E_i; every atom is coloured by its E_i.",
+    "Thesis 3.6.1 and fig. 3.9-3.11; insights paper eq. 2 and fig. 2, 4",
+    of_structure=_of_structure,
+)

@@ -1,1 +1,1 @@
-"""Figures and the self-contained page of a study; both work on plain arrays and dictionaries."""
+"""Self-contained pages of plain dictionaries and figures."""

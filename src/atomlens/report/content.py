@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atomlens.data.units import parse_unit
+from atomlens.figures.style import element_colour, shown_unit
 from atomlens.report.formatting import (
     DASH,
     chosen,
@@ -20,7 +21,6 @@ from atomlens.report.formatting import (
     seconds,
     significant,
 )
-from atomlens.report.style import element_colour, shown_unit
 
 Summary = Mapping[str, Any]
 Row = dict[str, Any]

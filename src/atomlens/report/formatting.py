@@ -6,8 +6,8 @@ import math
 import re
 from typing import Any, TypeGuard
 
+from atomlens.figures.style import plain_unit, shown_unit
 from atomlens.progress import format_duration
-from atomlens.report.style import plain_unit, shown_unit
 
 DASH = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -9,6 +9,7 @@ from typing import Any
 import ase
 import numpy as np
 
+from atomlens import figures
 from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
@@ -16,7 +17,6 @@ from atomlens.explain import AtomContributions, Plane, PotentialCut, atom_contri
 from atomlens.files import check_folder, replacing, write_json
 from atomlens.model import Model
 from atomlens.progress import say
-from atomlens.report import figures
 
 # Nearer to a nucleus no training frame ever had an atom, and Ω runs off the scale of the figure.
 _MASKED_RADIUS = 0.6

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from atomlens import figures
 from atomlens.data.dataset import Dataset
 from atomlens.data.splits import Split, trajectory_split
 from atomlens.data.store import is_store
@@ -31,7 +32,6 @@ from atomlens.progress import format_duration, say
 from atomlens.reference.molecule import describe
 from atomlens.reference.structures import NamedStructure, resolve_structure
 from atomlens.reference.xtb import estimate_seconds, sample_trajectories
-from atomlens.report import figures
 from atomlens.report.page import write_report
 from atomlens.simulate import constant_energy_run
 from atomlens.study.checks import check_physics, force_differences

@@ -3,7 +3,7 @@
 import numpy as np
 from ase.build import molecule
 
-from atomlens.report import figures
+from atomlens import figures
 
 ATOMS = molecule("CH3CH2OH")
 SYMBOLS = list(ATOMS.symbols)

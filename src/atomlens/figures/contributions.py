@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from atomlens.report import molecule, style
+from atomlens.figures import molecule, style
 
 
 def symmetric_norm(values: ArrayLike, percentile: float = 100.0) -> Normalize:

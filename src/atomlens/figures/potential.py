@@ -14,8 +14,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from atomlens.report import style
-from atomlens.report.contributions import symmetric_norm
+from atomlens.figures import style
+from atomlens.figures.contributions import symmetric_norm
 
 _IN_PLANE = 0.3  # Å; atoms closer to the plane are drawn filled
 _SAME_PLACE = 0.3  # Å; atoms above and below the same spot share a marker

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from atomlens.report import style
+from atomlens.figures import style
 
 _MEV = 1000.0  # meV in an eV
 

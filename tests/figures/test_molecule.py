@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase.build import molecule as ase_molecule
 
-from atomlens.report import molecule
+from atomlens.figures import molecule
 
 
 def test_bonds_of_ethanol(synthetic):

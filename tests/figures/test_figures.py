@@ -7,8 +7,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.contour import QuadContourSet
 from matplotlib.patches import Circle
 
+from atomlens import figures
 from atomlens.data.units import KCAL_PER_MOL
-from atomlens.report import contributions, figures, potential, style
+from atomlens.figures import contributions, potential, style
 
 
 def texts(figure):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike, NDArray
 
-from atomlens.report import style
+from atomlens.figures import style
 
 Floats = NDArray[np.float64]
 

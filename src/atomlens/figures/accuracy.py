@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from atomlens.report import style
+from atomlens.figures import style
 
 _HEXAGONS_FROM = 1500  # points; with fewer, every point is drawn
 

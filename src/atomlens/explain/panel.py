@@ -1,0 +1,152 @@
+"""What an analysis hands over for a report: numbers, figures, interactive views, and the checks beside its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from atomlens.explain.subject import Subject
+
+
+@dataclass(frozen=True)
+class Check:
+    """A claim of a panel against something independent of it."""
+
+    name: str  # a few words
+    what: str  # one sentence: what is compared with what
+    value: float
+    limit: str  # in words, such as "below 1e-6 eV"
+    unit: str
+    passed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; a number that is not finite becomes None."""
+        value = float(self.value) if np.isfinite(self.value) else None
+        return vars(self) | {"value": value, "passed": bool(self.passed)}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows for the page; numbers are already in the units that the columns name."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float, ...], ...]
+
+
+@dataclass(frozen=True)
+class AtomValues:
+    """A number for every atom of one structure, by which the page colours them."""
+
+    name: str  # also the name of the `Distribution` that the atoms belong to
+    unit: str
+    values: np.ndarray  # (atoms,)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A triangulated surface around one structure, coloured by a field."""
+
+    name: str
+    unit: str
+    vertices: np.ndarray  # (vertices, 3) Å
+    triangles: np.ndarray  # (triangles, 3) rows of vertices
+    values: np.ndarray  # (vertices,)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A field on a regular grid around one structure, through which the page moves a plane."""
+
+    name: str
+    unit: str
+    origin: np.ndarray  # (3,) Å, the first grid point
+    steps: np.ndarray  # (3, 3) Å, rows lead from one grid point to the next along each axis
+    values: np.ndarray  # (nx, ny, nz); NaN where nothing is to be shown
+    limit: float  # where the colour scale ends, in both directions from zero
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Values of all atoms of the data set, by element; the page draws histograms and marks the chosen atom in them."""
+
+    name: str
+    unit: str
+    per_element: Mapping[str, np.ndarray]  # symbol to (atoms,)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line or one cloud of points of a chart."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    mode: Literal["lines", "markers", "dashed", "text"] = "lines"  # "text": markers with their labels beside them
+    labels: tuple[str, ...] = ()  # one per point, shown on hovering
+    colour: str | None = None  # "#rrggbb"; None: the page chooses
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A two-dimensional chart that can be hovered over and zoomed."""
+
+    title: str
+    x_label: str  # with the unit in brackets
+    y_label: str
+    series: tuple[Series, ...]
+    equal: bool = False  # one unit is as long along x as along y
+
+
+View = AtomValues | Surface | Volume | Distribution | Chart
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of the report, of one structure or of models and data as a whole.
+
+    Where an analysis cannot be made, ``unavailable`` says why in one sentence and the rest is empty.
+    """
+
+    analysis: str  # name in `ANALYSES`
+    structure: int | None = None  # place among the structures shown; None: about models or data
+    reading: str = ""  # what is seen here, in plain language, with numbers
+    trust: str = ""  # how many models, how stable, checked against what
+    checks: tuple[Check, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)  # everything, for JSON
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # for a paper; by name, unique within the analysis
+    tables: tuple[Table, ...] = ()
+    views: tuple[View, ...] = ()
+    files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)  # file name to what writes it there
+    unavailable: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers and sentences, for JSON."""
+        if self.unavailable:
+            return {"unavailable": self.unavailable}
+        words = {"reading": self.reading, "trust": self.trust, "checks": [check.to_dict() for check in self.checks]}
+        return {**words, **self.facts}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A row of the registry.
+
+    ``of_structure(subject, place)`` makes a panel of one structure, ``of_models(subject)`` one about models and data;
+    an analysis has one or both. Either raises `InputError` with one sentence where models, structure or data cannot
+    serve it.
+    """
+
+    name: str
+    title: str
+    definition: str  # one or two sentences with the formula
+    source: str  # document and equation or figure
+    of_structure: Callable[[Subject, int], Panel] | None = None
+    of_models: Callable[[Subject], Panel] | None = None

@@ -1,0 +1,95 @@
+"""What analyses look at: models, the structures shown, and the data set behind distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from pydantic import Field
+
+from atomlens.config import Config
+from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.system import AtomicSystem
+from atomlens.errors import InputError
+from atomlens.evaluation import check_known, predict_source
+from atomlens.model import Arrays, Model
+
+
+class ExplainConfig(Config):
+    """Settings of explanations."""
+
+    probes: tuple[str, ...] | None = Field(
+        None, description="elements of probe atoms; by default H, C and O as far as the model knows them"
+    )
+    isovalue: float = Field(3.8, gt=0, description="c of the surface Σ|r - r_i|⁻² = c, in Å⁻²")
+    spacing: float = Field(0.1, gt=0, description="between grid points of cuts, in Å")
+    plane_atoms: tuple[int, int, int] | None = Field(
+        None, description="three atoms that span the cut; by default the plane nearest to all atoms"
+    )
+    margin: float = Field(2.5, gt=0, description="how far cuts and grids reach beyond the outermost atoms, in Å")
+    grid_points: int = Field(36, ge=8, le=200, description="along the longest side of the grids in the report")
+    seed: int = Field(0, description="of random numbers, such as random embeddings to compare with")
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """A model under the name that figures and tables give it."""
+
+    name: str
+    model: Model
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that an analysis may look at. What several of them need is computed once and kept."""
+
+    models: tuple[NamedModel, ...]
+    systems: tuple[AtomicSystem, ...]  # the structures shown, each with panels of its own
+    names: tuple[str, ...]  # of the structures shown
+    data: Dataset  # for distributions and errors, with labels where they are known
+    config: ExplainConfig
+
+    def serving(self, quantity: str) -> list[NamedModel]:
+        """The models that predict a quantity, in the order given.
+
+        Raises:
+            InputError: none does.
+        """
+        found = [entry for entry in self.models if quantity in entry.model.predicted]
+        if not found:
+            raise InputError(f"no model here predicts {quantity.replace('_', ' ')}; give one that does")
+        return found
+
+    def predicted(self, entry: NamedModel) -> Arrays:
+        """All that a model predicts for the data set but forces and stress, laid end to end in internal units.
+
+        Raises:
+            InputError: the model cannot serve a structure of the data set.
+        """
+        if entry.name not in self._predictions:
+            check_known(entry.model, self.data)
+            source = BatchSource(self.data, entry.model.cutoff, [], title=f"{entry.name}: neighbours")
+            rows = np.arange(len(self.data))
+            self._predictions[entry.name] = predict_source(entry.model, source, rows, forces=False, title=entry.name)
+        return self._predictions[entry.name]
+
+    def of_structure(self, entry: NamedModel, place: int) -> Mapping[str, np.ndarray]:
+        """All that a model predicts for one of the structures shown, but forces and stress.
+
+        Raises:
+            InputError: the model cannot serve it.
+        """
+        key = entry.name, place
+        if key not in self._of_structures:
+            self._of_structures[key] = entry.model.predict([self.systems[place]], forces=False, stress=False)[0]
+        return self._of_structures[key]
+
+    @cached_property
+    def _predictions(self) -> dict[str, Arrays]:
+        return {}
+
+    @cached_property
+    def _of_structures(self) -> dict[tuple[str, int], Arrays]:
+        return {}
