@@ -42,8 +42,12 @@ def drawn(synthetic):
 
 @pytest.fixture(scope="session")
 def saved(drawn, tmp_path_factory):
-    """The files of every figure by name."""
+    """The files of every figure of the study's page by name."""
     from atomlens.figures.style import save_figure
 
     folder = tmp_path_factory.mktemp("figures")
-    return {name: save_figure(figure, folder, name) for name, figure in drawn.items()}
+    return {
+        name: save_figure(figure, folder, name)
+        for name, figure in drawn.items()
+        if name not in ("contribution_distributions", "potential_cut")
+    }

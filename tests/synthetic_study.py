@@ -113,7 +113,6 @@ def check(name, what, value, limit, unit, passed=True):
 
 def summary():
     """A full summary, as `atomlens study ethanol` writes it."""
-    by_element = element_contributions()
     return {
         "atomlens_version": "0.1.0",
         "created": "2026-11-20T12:00:00+00:00",
@@ -150,23 +149,6 @@ def summary():
             check("force order", "fitted order of the finite-difference error", 2.003, [1.9, 2.1], ""),
             check("drift", "energy drift of a 1 ps constant-energy run, per atom and ps", 7.8e-6, 1e-3, "eV"),
         ],
-        "explanations": {
-            "atom_energies": {
-                "unit": "eV",
-                "definition": "Contributions are measured from the offsets per element, fitted to the energies.",
-                "per_atom": [
-                    {"index": index, "symbol": symbol, "mean": float(CONTRIBUTIONS[index]), "std": 0.03}
-                    for index, symbol in enumerate(SYMBOLS)
-                ],
-                "per_element": {
-                    symbol: {"mean": float(values.mean()), "std": float(values.std()), "count": values.size}
-                    for symbol, values in by_element.items()
-                },
-            },
-            "local_chemical_potential": {
-                "probe": "H", "unit": "eV", "minimum": -2.1, "maximum": 2.6, "plane": "through C0, C1 and O2",
-                "relative_to": "the isolated probe",
-            },
-        },
+        "explanations": {"panels": [{"analysis": "contributions", "about": "molecule", "reading": "Words."}]},
         "timings": {"reference data": 35.2, "training": 170.2, "test": 1.4, "physics checks": 9.3, "explanations": 4.8},
     }  # fmt: skip

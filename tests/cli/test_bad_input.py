@@ -1,5 +1,7 @@
 """Bad input gets one sentence that names file, structure and atom, exit code 2, and leaves nothing behind."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -218,9 +220,11 @@ class TestFiles:
     def test_an_atom_far_away_makes_no_endless_grid(self, run, model_path, tmp_path):
         far = molecule("H2O")
         far.positions[2] += [1e6, 0, 0]
-        result = run("explain", model_path, xyz(tmp_path / "far.xyz", far), "--out", tmp_path / "out")
-        assert result.code == 2
-        assert "over a million points" in result.error
+        words = ("--analysis", "chemical-potential", "--json", "--out", tmp_path / "out")
+        result = run("explain", model_path, xyz(tmp_path / "far.xyz", far), *words)
+        assert result.code == 0, result.err
+        (panel,) = json.loads(result.out)["panels"]
+        assert "over a million points" in panel["unavailable"]
 
 
 class TestFolders:
@@ -245,11 +249,26 @@ class TestExplain:
             (("--probe", "N"), "N is an element that the model never saw"),
             (("--plane", "0,1"), "--plane takes three atoms"),
             (("--plane", "0,1,9"), "there is no atom 9"),
-            (("--structure", "5"), "there is no structure 5"),
+            (("--show", "5"), "there is no structure 5"),
+            (("--show", "a"), "--show takes numbers such as 0,1,2, not 'a'"),
+            (("--analysis", "contribution"), "unknown analysis 'contribution'; did you mean 'contributions'?"),
+            (("--isovalue", "-1"), "isovalue"),
         ],
     )
     def test_impossible_wishes(self, run, model_path, structures, tmp_path, words, said):
         result = run("explain", model_path, structures, "--out", tmp_path / "out", *words)
         assert result.code == 2
         assert said in result.error
+        assert not (tmp_path / "out").exists()
+
+    def test_a_model_without_structures(self, run, model_path, tmp_path):
+        result = run("explain", model_path, "--out", tmp_path / "out")
+        assert result.code == 2
+        assert "a model and structures, in this order" in result.error
+
+    def test_structures_that_no_model_serves(self, run, model_path, tmp_path):
+        path = xyz(tmp_path / "n.xyz", molecule("H2O"), molecule("NH3"))
+        result = run("explain", model_path, model_path, path, "--out", tmp_path / "out")
+        assert result.code == 2
+        assert "n.xyz, structure 1, atom 0: N is an element that the model never saw" in result.error
         assert not (tmp_path / "out").exists()

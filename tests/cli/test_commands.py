@@ -165,23 +165,47 @@ class TestPredict:
 
 
 class TestExplain:
-    def test_numbers_and_figures(self, run, model_path, structures, tmp_path):
-        words = ("--probe", "O", "--plane", "0,1,2", "--structure", 1, "--json")
-        result = run("explain", model_path, structures, "--out", tmp_path / "out", *words)
+    def test_numbers_figures_and_the_page(self, run, model_path, structures, tmp_path):
+        out = tmp_path / "out"
+        chosen = ("--analysis", "contributions", "--analysis", "chemical-potential", "--analysis", "electrostatics")
+        words = (*chosen, "--probe", "o", "--plane", "0,1,2", "--show", 1, "--json", "--out", out)
+        result = run("explain", model_path, structures, *words)
         assert result.code == 0, result.err
-        facts = json.loads(result.out)
-        assert facts == json.loads((tmp_path / "out" / "explanation.json").read_text())
-        assert facts["local_chemical_potential"]["plane"] == "the plane through C0, C1 and O2"
-        values = facts["atom_energies"]["structures"][1]["values"]
+        summary = json.loads(result.out)
+        assert summary == json.loads((out / "summary.json").read_text())
+        panels = {(panel["analysis"], panel["structure"]): panel for panel in summary["panels"]}
+        name = "1 C2H6O"
         terms = atomlens.load(model_path).predict(molecule("CH3CH2OH"))["atom_energies"]
         references = {"H": -13.6, "C": -1030.0, "O": -2040.0}
-        symbols = facts["atom_energies"]["structures"][1]["symbols"]
-        np.testing.assert_allclose(values, terms - [references[name] for name in symbols], atol=1e-5)
-        cut = np.load(tmp_path / "out" / "potential.npz")
-        assert cut["values"].shape == (len(cut["y"]), len(cut["x"]))
-        names = {entry.name for entry in (tmp_path / "out").iterdir()}
-        for figure in ("atom_contributions", "potential_cut", "contribution_distributions"):
-            assert {f"{figure}.png", f"{figure}.svg"} <= names
+        found = json.loads((out / panels["contributions", name]["folder"] / "panel.json").read_text())
+        expected = terms - [references[symbol] for symbol in found["symbols"]]
+        np.testing.assert_allclose(found["values"], expected, atol=1e-5)
+        probed = (out / panels["chemical-potential", name]["folder"] / "panel.json").read_text()
+        assert "the plane through C0, C1 and O2" in probed
+        assert "no model here predicts charges" in panels["electrostatics", name]["unavailable"]
+        for panel in summary["panels"]:
+            stored = json.loads((out / panel["folder"] / "panel.json").read_text())
+            words = ("unavailable", "reading", "trust", "checks")
+            assert {key: panel[key] for key in words if key in panel} == {
+                key: stored[key] for key in words if key in stored
+            }
+            for file in (*panel["figures"], *panel["files"]):
+                assert (out / file).stat().st_size > 0
+                assert not file.endswith(".svg") or (out / file).with_suffix(".png").is_file()
+        assert (out / "report.html").stat().st_size > 10_000
+
+    def test_several_models_have_names_of_their_own(self, run, model_path, structures, tmp_path):
+        words = ("--analysis", "stability", "--json", "--out", tmp_path / "out")
+        result = run("explain", model_path, model_path, structures, *words)
+        assert result.code == 0, result.err
+        names = [model["name"] for model in json.loads(result.out)["models"]]
+        assert len(set(names)) == 2
+
+    def test_the_help_names_every_analysis(self, run):
+        from atomlens.explain.analyses import ANALYSES
+
+        text = " ".join(run("explain", "--help").out.split())
+        assert all(name in text for name in ANALYSES)
 
 
 class TestInfo:
@@ -231,10 +255,13 @@ class TestExactFilters:
         assert exact < tabulated
 
     def test_explain(self, run, model_path, structures, tmp_path):
-        words = ("explain", model_path, structures, "--probe", "O", "--json", "--out")
-        exact = json.loads(run(*words, tmp_path / "exact", "--exact-filters").out)
-        tabulated = json.loads(run(*words, tmp_path / "tabulated").out)
-        one, other = (facts["atom_energies"]["structures"][1]["values"] for facts in (exact, tabulated))
+        words = ("explain", model_path, structures, "--analysis", "contributions", "--json", "--out")
+        assert run(*words, tmp_path / "exact", "--exact-filters").code == 0
+        assert run(*words, tmp_path / "tabulated").code == 0
+        one, other = (
+            json.loads((tmp_path / name / "contributions" / "1_C2H6O" / "panel.json").read_text())["values"]
+            for name in ("exact", "tabulated")
+        )
         assert one != other
         np.testing.assert_allclose(one, other, atol=1e-4)
 

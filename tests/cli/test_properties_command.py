@@ -68,10 +68,11 @@ def test_every_command_on_every_representation(run, molecules, tmp_path, name):
     evaluated = run("evaluate", out, molecules, *LABELS, "--json")
     counts = {quantity: errors["count"] for quantity, errors in json.loads(evaluated.out)["errors"].items()}
     assert counts == {"energy": 30, "dipole": 30, "homo": 20}
-    explained = run("explain", out, molecules, "--out", tmp_path / "explained", "--json")
+    explained = run("explain", out, molecules, *LABELS, "--show", "0", "--out", tmp_path / "explained", "--json")
     assert explained.code == 0, explained.err
-    reach = json.loads(explained.out)["local_chemical_potential"]["feature_reach"]
-    assert ("do not read its potential" in explained.err) == (reach > 10) == (name == "behler_parrinello")
+    served = {panel["analysis"] for panel in json.loads(explained.out)["panels"] if "unavailable" not in panel}
+    assert {"contributions", "chemical-potential", "electrostatics", "errors", "bond-breaking"} <= served
+    assert ("embeddings" in served) == (name != "behler_parrinello")
     predicted = run("predict", out, molecules, "--out", tmp_path / "p.xyz")
     assert "(energy, atom_energies, dipole, dipole_magnitude, charges, homo, atom_homo, forces)" in predicted.out
 
@@ -109,10 +110,11 @@ def test_evaluate_in_units_of_the_field(run, dipoles, structures, tmp_path):
 
 
 def test_explaining_a_model_without_energies(run, dipoles, structures, tmp_path):
-    message = run("explain", dipoles, structures, "--out", tmp_path / "out").error
-    assert "dipoles.safetensors: predicts no energies" in message
-    assert "(charges, atom_homo)" in message
-    assert not (tmp_path / "out").exists()
+    result = run("explain", dipoles, structures, "--show", "0", "--out", tmp_path / "out", "--json")
+    assert result.code == 0, result.err
+    panels = {panel["analysis"]: panel for panel in json.loads(result.out)["panels"] if panel["structure"]}
+    assert "no model here predicts energy" in panels["chemical-potential"]["unavailable"]
+    assert "unavailable" not in panels["electrostatics"]
 
 
 class TestTemplate:

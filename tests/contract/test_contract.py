@@ -20,7 +20,7 @@ OF_REPRESENTATIONS = {
     "smooth symmetry functions": {"tables"},
     "mean aggregation": CUTOFF,
     "mean, cosine, shared": CUTOFF,
-    "no interactions": {"forces order", "stress order"},
+    "no interactions": {"forces order", "stress order", "listening"},
 }
 
 

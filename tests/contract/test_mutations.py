@@ -146,6 +146,25 @@ class Mutual(SchNet):
         return super().forward(replace(batch, pairs=both, vectors=None))
 
 
+class HardOfHearing(SchNet):
+    """Forgets the image that a probe hears last."""
+
+    def listener(self, batch):
+        whole = self._own.listener(batch)
+
+        def listen(pairs):
+            return whole(replace(pairs, probe=pairs.probe[:-1], atom=pairs.atom[:-1], vectors=pairs.vectors[:-1]))
+
+        return listen
+
+    @property
+    def _own(self):
+        """The same weights as a plain SchNet, for which there is a way to listen."""
+        plain = SchNet(self.config)
+        plain.load_state_dict(self.state_dict())
+        return plain.to(self.embedding.weight.dtype)
+
+
 class Rounded(SchNet):
     """Rounds its features to half precision."""
 
@@ -252,6 +271,7 @@ REPRESENTATIONS = [
     (Deaf, "given features"),
     (Unfading, "vanishing"),
     (Mutual, "probe"),
+    (HardOfHearing, "listening"),
     (Rounded, "rounding"),
     (Frozen, "gradgradcheck"),
     (Halved, "gradcheck"),

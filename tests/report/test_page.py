@@ -1,12 +1,16 @@
+import base64
 import copy
+import hashlib
 import html
 import re
 from html.parser import HTMLParser
 
+import made_up_explanations as made_up
 import pytest
 
 from atomlens.errors import InputError
 from atomlens.report import content
+from atomlens.report.explanations import explained_section
 from atomlens.report.page import render, write_report
 
 OPTIONAL = [
@@ -110,7 +114,7 @@ def test_facts_stand_on_the_page(page):
     for text in ("ethanol", "C₂H₆O", "ASE's G2 collection", "GFN2-xTB", "tblite 0.8.0", "500 K", "0.5 fs",
                  "8 walkers, a frame every 20 fs", "12.3 fs", "1,300", "9f2c41d07ab3e85516d0c4aa", "1,000 frames",
                  "100 frames", "51b7e0f3c29d8846aa10ffde", "schnet", "98,765", "epoch 98", "3,200", "2 min 50 s",
-                 "through C0, C1 and O2", "−2.10 to 2.60 eV", "atomlens study ethanol --out demo", "−19.14",
+                 "atomlens study ethanol --out demo",
                  "2026-11-20 12:00"):  # fmt: skip
         assert text in page.text
 
@@ -162,8 +166,6 @@ def test_names_cannot_smuggle_markup(synthetic, saved, tmp_path):
     summary["reference"].update(method=evil, data_hash=evil)
     summary["checks"][0].update(name=evil, what=evil)
     summary["model"].update(file=evil, representation={evil: evil})
-    summary["explanations"]["atom_energies"].update(definition=evil)
-    summary["explanations"]["local_chemical_potential"].update(plane=evil, probe=evil)
     summary["timings"] = {evil: 1.0}
     summary |= {"command": evil, "atomlens_version": evil, "created": evil}
     odd = tmp_path / "figure.svg"
@@ -223,11 +225,11 @@ def test_energies_alone_make_a_page(synthetic):
 
 
 def test_unknown_figures_and_variants_find_a_place(synthetic, saved):
-    extra = {"potential_cut_C": saved["potential_cut"], "radial_filters": saved["force_order"]}
+    extra = {"parity_energy_2": saved["parity_energy"], "radial_filters": saved["force_order"]}
     page = Page(render(synthetic.summary(), {**saved, **extra}))
     assert "Further figures" in page.text
     assert "Radial filters" in page.text
-    assert page.ids.index("explanations") < page.ids.index("potential_cut_C") < page.ids.index("limits")
+    assert page.ids.index("errors") < page.ids.index("parity_energy_2") < page.ids.index("checks")
 
 
 def test_large_drawings_are_inlined_as_pixels(saved, tmp_path):
@@ -244,3 +246,20 @@ def test_a_figure_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.png.*cannot be read.*draw it again"):
         write_report(tmp_path, {}, {"parity_energy": tmp_path / "gone.png"})
     assert not list(tmp_path.iterdir())
+
+
+def test_panels_of_explanations_stand_on_the_page_under_one_policy(synthetic, saved, tmp_path):
+    pytest.importorskip("plotly", reason="plotly is not installed: pip install 'atomlens[explain]'")
+    given = made_up.written(tmp_path, ["CH3CH2OH"])
+    section = explained_section(tmp_path, given["systems"], given["names"], given["panels"], given["pictures"])
+    text = render(synthetic.summary(), saved, section)
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    assert page.ids.index("explanations") < page.ids.index("explorer") < page.ids.index("limits")
+    assert {"#explorer", "#analysis-contributions"} & set(page.addresses) >= {"#analysis-contributions"}
+    rules = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1])
+    scripts = [body for kind, body in re.findall(r"<script([^>]*)>(.*?)</script>", text, re.S) if not kind]
+    assert len(scripts) == 2
+    for each in (*scripts, *re.findall(r"<style>(.*?)</style>", text, re.S), section.library):
+        assert base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() in rules
+    assert "This study has no explanations." not in page.text

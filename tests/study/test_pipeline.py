@@ -48,16 +48,16 @@ def numbers(value):
 
 def test_leaves_report_summary_model_and_figures(study):
     folder, summary = study
-    assert {"report.html", "summary.json", "model.safetensors", "figures", "reference", "training"} <= {
+    assert {"report.html", "summary.json", "model.safetensors", "figures", "explanations", "reference", "training"} <= {
         entry.name for entry in folder.iterdir()
     }
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert all(math.isfinite(number) for number in numbers(summary))
     names = {entry.stem for entry in (folder / "figures").iterdir()}
-    assert names == {
-        "atom_contributions", "contribution_distributions", "energy_drift", "force_order", "learning_curve",
-        "parity_energy", "parity_forces", "potential_cut",
-    }  # fmt: skip
+    assert names == {"energy_drift", "force_order", "learning_curve", "parity_energy", "parity_forces"}
+    analyses = {panel["analysis"] for panel in summary["explanations"]["panels"]}
+    assert analyses == {"contributions", "chemical-potential", "bond-breaking", "filters", "errors"}  # no ring
+    assert all((folder / "explanations" / name).is_dir() for name in analyses)
 
 
 def test_learned_something_and_kept_physics(study):
@@ -71,7 +71,7 @@ def test_learned_something_and_kept_physics(study):
 
 def test_contributions_of_free_atoms_sum_to_the_atomisation_energy(study):
     folder, summary = study
-    values = summary["explanations"]["atom_energies"]["relaxed_structure"]
+    values = json.loads((folder / "explanations" / "contributions" / "water" / "panel.json").read_text())["values"]
     free = summary["reference"]["free_atom_energies"]
     model = atomlens.load(folder / "model.safetensors")
     from ase import Atoms
@@ -137,8 +137,9 @@ def test_another_probe_needs_no_new_training(study):
     folder, _ = study
     config = StudyConfig.with_defaults(json.loads((folder / "study.json").read_text())["settings"])
     before = (folder / "training" / "log.csv").read_bytes()
-    summary = run_study("water", folder, config.model_copy(update={"probe": "O", "drift_duration": 20.0}))
-    assert summary["explanations"]["local_chemical_potential"]["probe"] == "O"
+    run_study("water", folder, config.model_copy(update={"probe": "O", "drift_duration": 20.0}))
+    assert (folder / "explanations" / "chemical-potential" / "water" / "potential_O.cube").is_file()
+    assert not (folder / "explanations" / "chemical-potential" / "water" / "potential_H.cube").exists()
     assert (folder / "training" / "log.csv").read_bytes() == before
 
 
@@ -153,7 +154,7 @@ def test_linear_and_charged_molecules(molecule, tmp_path):
     )
     summary = run_study(molecule, tmp_path / "out", config)
     assert (tmp_path / "out" / "report.html").is_file()
-    assert summary["explanations"]["local_chemical_potential"]["plane"]
+    assert "chemical-potential" in {panel["analysis"] for panel in summary["explanations"]["panels"]}
 
 
 def test_interrupted_and_called_again_ends_at_the_same_model(tmp_path):

@@ -2,63 +2,136 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from atomlens.cli.options import Device, ExactFilters, Json, ModelPath, PositionUnit, load, model_file, print_json
+from atomlens.cli.options import Device, ExactFilters, Json, Labels, PositionUnit, load, print_json, split_labels
 from atomlens.errors import InputError
+
+if TYPE_CHECKING:
+    from atomlens.explain import ExplainConfig
+    from atomlens.model import Model
 
 
 def explain(
-    model: ModelPath,
-    structures: Annotated[
-        Path, typer.Argument(metavar="STRUCTURES", help="Structures in any format that ASE reads, or a numpy archive.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL... STRUCTURES",
+            help="One model or several (files or folders of runs), then structures in any format that train reads. "
+            "Of several models the first that serves an analysis is shown, the others tell how stable it is.",
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for numbers and figures; new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder for the page, numbers and figures; new or empty.")],
+    analysis: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this analysis: contributions, stability, groups, chemical-potential, electrostatics, charges, "
+            "embeddings, bond-breaking, filters, rings, alchemy, errors. May be repeated."
+        ),
+    ] = None,
+    show: Annotated[
+        str | None,
+        typer.Option(metavar="I,J,...", help="Structures with panels of their own, counted from 0 (the first ten)."),
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="Structures behind distributions, errors and rankings, where not STRUCTURES themselves."),
+    ] = None,
+    label: Labels = None,
     probe: Annotated[
-        str | None, typer.Option(help="Element of the probe atom; by default H if the model knows it.")
+        list[str] | None,
+        typer.Option(help="Element of a probe atom (H, C and O as far as the model knows them). May be repeated."),
     ] = None,
     plane: Annotated[
-        str | None, typer.Option(metavar="I,J,K", help="Three atoms that span the cut, counted from 0.")
+        str | None, typer.Option(metavar="I,J,K", help="Three atoms that span the cuts, counted from 0.")
     ] = None,
-    structure: Annotated[int, typer.Option(help="Which structure to cut through, counted from 0.")] = 0,
+    isovalue: Annotated[float, typer.Option(help="c of the surface Σ|r - r_i|⁻² = c, in Å⁻².")] = 3.8,
     position_unit: PositionUnit = None,
     device: Device = "cpu",
     exact_filters: ExactFilters = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a model has learned: energy contributions of the atoms, and the potential that a probe atom feels.
+    """Show what models have learned, in a chemist's terms, on one interactive page that works offline.
 
-    For models of any representation that predict energies.
+    Atom contributions and how stable they are, the local chemical potential, electrostatics from latent charges,
+    element embeddings, filters, bonds drawn apart, rings, alchemical paths, errors, and physics beside it. An analysis
+    that models or structures cannot serve says why; the rest goes on.
 
-    Writes explanation.json with every number, the cut as potential.npz, and figures as PNG and SVG.
+    Writes report.html, summary.json, and per panel numbers as JSON, figures as PNG and SVG, and files for other
+    programs (Gaussian cube, VTK).
     """
-    from atomlens.data.readers import read_structures
-    from atomlens.study.explanation import check_explainable, explain_structures
+    from atomlens.study.explanation import explain_models
+    from atomlens.study.run import read_labelled
 
-    atoms = None if plane is None else _three_atoms(plane)
-    loaded = load(model, device, exact_filters=exact_filters)
+    if len(paths) < 2:
+        raise InputError("explain takes a model and structures, in this order: atomlens explain MODEL STRUCTURES")
+    *files, structures = [path.expanduser() for path in paths]
+    config = _config(probe, plane, isovalue)
+    models = load_named(files, device, exact_filters=exact_filters)
+    data = read_labelled(structures, split_labels(label) if dataset is None else None, position_unit)
+    beside = None if dataset is None else read_labelled(dataset.expanduser(), split_labels(label), position_unit)
     try:
-        check_explainable(loaded)
-    except InputError as error:
-        raise error.at(file=str(model_file(model))) from None
-    structures, out = structures.expanduser(), out.expanduser()
-    systems = read_structures(structures, position_unit)
-    try:
-        facts = explain_structures(loaded, systems, out, probe=probe, plane_atoms=atoms, chosen=structure)
+        summary = explain_models(
+            models,
+            data,
+            out.expanduser(),
+            shown=None if show is None else _indices(show, "--show"),
+            dataset=beside,
+            analyses=analysis,
+            config=config,
+            command=" ".join(["atomlens", *sys.argv[1:]]),
+        )
     except InputError as error:
         raise error.at(file=str(structures)) from None
     if as_json:
-        print_json(facts)
-    else:
-        print(f"{len(systems)} structures explained: {out / 'explanation.json'} and figures beside it")
+        print_json(summary)
+        return
+    checks, claims = summary["checks"], summary["claims"]
+    failed = f"; FAILED: {', '.join(checks['failed'])}" if checks["failed"] else ""
+    refuted = f"; not borne out: {', '.join(claims['failed'])}" if claims["failed"] else ""
+    print(
+        f"{len(summary['structures'])} structures and {len(models)} model{'s' * (len(models) > 1)} explained: "
+        f"{out / 'report.html'}\n"
+        f"{checks['count'] - len(checks['failed'])} of {checks['count']} checks passed{failed}\n"
+        f"{claims['count'] - len(claims['failed'])} of {claims['count']} claims borne out{refuted}"
+    )
 
 
-def _three_atoms(text: str) -> tuple[int, int, int]:
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        raise InputError(f"--plane takes three atoms such as 0,1,2, not '{text}'")
-    first, second, third = (int(part) for part in parts)
-    return first, second, third
+def load_named(files: list[Path], device: str, *, exact_filters: bool) -> dict[str, Model]:
+    """Models by the name of their file or run, made unique.
+
+    Raises:
+        InputError: see `load`.
+    """
+    models: dict[str, Model] = {}
+    for path in files:
+        file = path.resolve()
+        name = file.parent.name if file.name == "model.safetensors" else file.stem
+        alike = [known for known in models if known.partition("#")[0] == name]
+        models[f"{name}#{len(alike) + 1}" if alike else name] = load(path, device, exact_filters=exact_filters)
+    return models
+
+
+def _config(probe: list[str] | None, plane: str | None, isovalue: float) -> ExplainConfig:
+    from atomlens.explain import ExplainConfig
+
+    settings: dict[str, object] = {"isovalue": isovalue}
+    if probe:
+        settings["probes"] = tuple(dict.fromkeys(entry.capitalize() for entry in probe))
+    if plane is not None:
+        atoms = _indices(plane, "--plane")
+        if len(atoms) != 3:
+            raise InputError(f"--plane takes three atoms such as 0,1,2, not '{plane}'")
+        settings["plane_atoms"] = tuple(atoms)
+    return ExplainConfig.parse(settings)
+
+
+def _indices(text: str, option: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise InputError(f"{option} takes numbers such as 0,1,2, not '{text}'")
+    return [int(part) for part in parts]

@@ -30,6 +30,7 @@ AREA: Dimension = (0, 2, 0, 0, 0, 0)
 VOLUME: Dimension = (0, 3, 0, 0, 0, 0)
 CHARGE: Dimension = (0, 0, 1, 0, 0, 0)
 DIPOLE: Dimension = (0, 1, 1, 0, 0, 0)
+POTENTIAL: Dimension = (1, 0, -1, 0, 0, 0)
 ENERGY_PER_ATOM: Dimension = (1, 0, 0, 0, -1, 0)
 HEAT_CAPACITY: Dimension = (1, 0, 0, 0, 0, -1)
 _AMOUNT: Dimension = (0, 0, 0, 1, 0, 0)
@@ -56,6 +57,7 @@ _SYMBOLS: dict[str, tuple[float, Dimension]] = {
     "nm": (10.0, LENGTH),
     "e": (1.0, CHARGE),
     "D": (ase_units.Debye, DIPOLE),
+    "V": (1.0, POTENTIAL),
     "GPa": (ase_units.GPa, STRESS),
     "kbar": (0.1 * ase_units.GPa, STRESS),
 }

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """A claim of a panel against something independent of it."""
+    """Something that a panel says against something independent of it.
+
+    A computation that fails is a fault. A claim (``claim``) that fails is a finding: the network did not learn what
+    one may hope or read elsewhere that it learns.
+    """
 
     name: str  # a few words
     what: str  # one sentence: what is compared with what
@@ -25,6 +29,7 @@ class Check:
     limit: str  # in words, such as "below 1e-6 eV"
     unit: str
     passed: bool
+    claim: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; a number that is not finite becomes None."""

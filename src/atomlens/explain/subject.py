@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +17,8 @@ from atomlens.errors import InputError
 from atomlens.evaluation import check_known, predict_source
 from atomlens.model import Arrays, Model
 
+T = TypeVar("T")
+
 
 class ExplainConfig(Config):
     """Settings of explanations."""
@@ -26,7 +29,7 @@ class ExplainConfig(Config):
     isovalue: float = Field(3.8, gt=0, description="c of the surface Σ|r - r_i|⁻² = c, in Å⁻²")
     spacing: float = Field(0.1, gt=0, description="between grid points of cuts, in Å")
     plane_atoms: tuple[int, int, int] | None = Field(
-        None, description="three atoms that span the cut; by default the plane nearest to all atoms"
+        None, description="three atoms that span the cut; by default the plane nearest to all atoms but hydrogen"
     )
     margin: float = Field(2.5, gt=0, description="how far cuts and grids reach beyond the outermost atoms, in Å")
     grid_points: int = Field(36, ge=8, le=200, description="along the longest side of the grids in the report")
@@ -68,12 +71,7 @@ class Subject:
         Raises:
             InputError: the model cannot serve a structure of the data set.
         """
-        if entry.name not in self._predictions:
-            check_known(entry.model, self.data)
-            source = BatchSource(self.data, entry.model.cutoff, [], title=f"{entry.name}: neighbours")
-            rows = np.arange(len(self.data))
-            self._predictions[entry.name] = predict_source(entry.model, source, rows, forces=False, title=entry.name)
-        return self._predictions[entry.name]
+        return self.kept(("predictions", entry.name), lambda: self._predict(entry))
 
     def of_structure(self, entry: NamedModel, place: int) -> Mapping[str, np.ndarray]:
         """All that a model predicts for one of the structures shown, but forces and stress.
@@ -81,15 +79,21 @@ class Subject:
         Raises:
             InputError: the model cannot serve it.
         """
-        key = entry.name, place
-        if key not in self._of_structures:
-            self._of_structures[key] = entry.model.predict([self.systems[place]], forces=False, stress=False)[0]
-        return self._of_structures[key]
+        key = "structure", entry.name, place
+        return self.kept(key, lambda: entry.model.predict([self.systems[place]], forces=False, stress=False)[0])
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` returns, called once for a key: panels of many structures share it."""
+        if key not in self._store:
+            self._store[key] = make()
+        found: T = self._store[key]
+        return found
+
+    def _predict(self, entry: NamedModel) -> Arrays:
+        check_known(entry.model, self.data)
+        source = BatchSource(self.data, entry.model.cutoff, [], title=f"{entry.name}: neighbours")
+        return predict_source(entry.model, source, np.arange(len(self.data)), forces=False, title=entry.name)
 
     @cached_property
-    def _predictions(self) -> dict[str, Arrays]:
-        return {}
-
-    @cached_property
-    def _of_structures(self) -> dict[tuple[str, int], Arrays]:
+    def _store(self) -> dict[Hashable, Any]:
         return {}

@@ -21,6 +21,7 @@ _IN_PLANE = 0.3  # Å; atoms closer to the plane are drawn filled
 _SAME_PLACE = 0.3  # Å; atoms above and below the same spot share a marker
 _LARGEST_MASK = 1.0  # Å; wider masks are no nuclei's
 _MASKED = "#e9ecef"
+_FEWEST_LINES = 4
 
 
 def atoms_near_plane(
@@ -86,7 +87,7 @@ def potential_cut(
     filled = axes.contourf(x, y, field, bands, cmap=colour_map, norm=norm, extend="both", antialiased=False)
     filled.set_rasterized(True)  # hundreds of bands would make the SVG large
     present = field.compressed() if field.count() else np.zeros(1)
-    lines: list[float] = [level for level in levels.tolist() if present.min() < level < present.max()]
+    lines = contour_lines(levels, present)
     if lines:
         steep = _without_flat_zero(field, float(levels[-1]))
         dashes: Any = ["dashed" if level < 0.0 else "solid" for level in lines]
@@ -94,7 +95,8 @@ def potential_cut(
         axes.contour(x, y, steep, lines, colors=style.INK, linestyles=dashes, linewidths=widths, alpha=0.75)
     _round_masks(axes, np.asarray(x, dtype=float), np.asarray(y, dtype=float), field.mask, atoms_in_plane)
     _mark_atoms(axes, atoms_in_plane)
-    axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal")
+    limits = {"xlim": (np.min(x), np.max(x)), "ylim": (np.min(y), np.max(y))}  # atoms' marks may reach beyond
+    axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal", **limits)
     axes.spines[["top", "right"]].set_visible(True)
     bar = figure.colorbar(filled, ax=axes, location="bottom", shrink=0.8, aspect=36, pad=0.02, ticks=levels[::2])
     bar.set_label(f"Ω of a probe {probe}{f', relative to {relative_to}' if relative_to else ''} ({shown})")
@@ -106,6 +108,14 @@ def contour_levels(limit: float) -> NDArray[np.float64]:
     ticks = np.asarray(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(0.0, limit))
     positive = ticks[ticks > 1e-9 * limit]
     return np.concatenate([-positive[::-1], [0.0], positive])
+
+
+def contour_lines(levels: NDArray[np.float64], values: NDArray[np.float64]) -> list[float]:
+    """The levels that values reach; finer round ones where the bulk of the values would lie between two or three."""
+    low, high = np.percentile(values, (2.0, 98.0))
+    if low < high and np.count_nonzero((levels > low) & (levels < high)) < _FEWEST_LINES:
+        levels = np.asarray(MaxNLocator(nbins=8, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    return [level for level in levels.tolist() if values.min() < level < values.max()]
 
 
 def _height(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -128,7 +138,7 @@ def _mark_atoms(axes: Axes, atoms: Sequence[Mapping[str, Any]]) -> None:
         axes.add_patch(Circle(place, radius, facecolor=face, edgecolor=colour, lw=1.2, zorder=5))
         if in_plane:
             axes.text(*place, label, ha="center", va="center_baseline", fontsize=7.0, zorder=6,
-                      color=style.text_on(colour))  # fmt: skip
+                      color=style.text_on(colour), clip_on=True)  # fmt: skip
         else:
             away = np.array(place) - centre
             right, up = 13.0 * away / max(float(np.linalg.norm(away)), 1e-9)

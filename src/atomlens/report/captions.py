@@ -47,21 +47,6 @@ CAPTIONS: dict[str, Caption] = {
         "Blue atoms lower the energy, red ones raise it, by this network's way of sharing it out. Outlines are the "
         "elements' colours.",
     ),
-    "contribution_distributions": Caption(
-        "Contributions by element, over many frames",
-        "Distribution of E_i for all atoms of an element; the line is the mean, the spread is one standard deviation.",
-        "Thesis, fig. 4.8; insights paper, fig. 2.",
-        "Separate humps are atoms in different surroundings, for instance hydrogen on carbon and on oxygen, that the "
-        "network tells apart without having been told of bonds. Each row has its own range.",
-    ),
-    "potential_cut": Caption(
-        "Local chemical potential of a probe atom",
-        "Ω(r) is the energy contribution of one more atom at r that hears the molecule's messages and sends none.",
-        "Thesis, eqs. 3.11–3.13 and 4.15; insights paper, section 3.2 and fig. 5.",
-        "Blue regions with dashed lines are where the network would find the probe favourable, red ones with solid "
-        "lines where not; the heavy line is zero. Grey discs around nuclei are left out. Filled markers are atoms in "
-        "the plane, open ones are just above or below it.",
-    ),
     "energy_drift": Caption(
         "A constant-energy run",
         "Molecular dynamics with the model's forces and no thermostat; below, the total energy on a finer scale.",
@@ -80,7 +65,7 @@ CAPTIONS: dict[str, Caption] = {
 
 
 def caption(name: str) -> Caption:
-    """The caption of a figure; a name such as ``potential_cut_C`` is a variant of a known one, others stand alone."""
+    """The caption of a figure; a name such as ``parity_energy_2`` is a variant of a known one, others stand alone."""
     for known, text in CAPTIONS.items():
         if name == known or name.startswith(f"{known}_"):
             return text

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atomlens.data.units import parse_unit
-from atomlens.figures.style import element_colour, shown_unit
 from atomlens.report.formatting import (
     DASH,
     chosen,
     count,
-    fixed,
     formula,
     is_number,
     measured,
@@ -19,7 +16,6 @@ from atomlens.report.formatting import (
     plain,
     ratio,
     seconds,
-    significant,
 )
 
 Summary = Mapping[str, Any]
@@ -164,65 +160,6 @@ def _limit(check: Mapping[str, Any]) -> str:
         return str(limit) if isinstance(limit, str) else DASH
     upper = not is_number(value) or (abs(value) <= limit) == bool(check.get("passed"))
     return f"{'at most' if upper else 'at least'} {chosen(float(f'{limit:.2g}'), unit)}"
-
-
-def atom_rows(summary: Summary) -> list[Row]:
-    """Rows of the table of atoms' contributions: label, colour, mean and spread in kcal/mol and eV."""
-    energies = section(summary, "explanations", "atom_energies")
-    unit = str(energies.get("unit") or "eV")
-    rows = []
-    for atom in rows_of(energies.get("per_atom")):
-        symbol = str(atom.get("symbol", "?"))
-        rows.append(
-            {
-                "label": f"{symbol}{atom.get('index', '')}",
-                "colour": element_colour(symbol),
-                **_share(atom, unit),
-            }
-        )
-    return rows
-
-
-def element_rows(summary: Summary) -> list[Row]:
-    """Rows of the table of contributions per element."""
-    energies = section(summary, "explanations", "atom_energies")
-    unit = str(energies.get("unit") or "eV")
-    return [
-        {
-            "symbol": symbol,
-            **_share(values, unit),
-            "count": count(values.get("count")),
-        }
-        for symbol, values in section(energies, "per_element").items()
-        if isinstance(values, Mapping)
-    ]
-
-
-def _share(values: Mapping[str, Any], unit: str) -> Row:
-    """Mean and spread of a contribution in kcal/mol, and the mean in eV, with the decimals of a column."""
-    in_kcal, in_ev = shown_unit(unit)[0], parse_unit(unit)[0]
-    mean, spread = values.get("mean"), values.get("std")
-    return {
-        "mean": fixed(in_kcal * mean, 2) if is_number(mean) else DASH,
-        "spread": fixed(in_kcal * spread, 2) if is_number(spread) else DASH,
-        "electronvolt": fixed(in_ev * mean, 4) if is_number(mean) else DASH,
-    }
-
-
-def potential_sentence(summary: Summary) -> str:
-    """Probe, plane and range of the local chemical potential in one sentence."""
-    potential = section(summary, "explanations", "local_chemical_potential")
-    if not potential:
-        return ""
-    unit = str(potential.get("unit") or "eV")
-    low, shown = per_mole(potential.get("minimum"), unit)
-    high, _ = per_mole(potential.get("maximum"), unit)
-    in_own = f"{significant(potential.get('minimum'))} to {measured(potential.get('maximum'), unit)}"
-    plane = potential.get("plane") or "the plane"
-    zero = f", relative to {potential['relative_to']}" if potential.get("relative_to") else ""
-    return (
-        f"In {plane}, a probe {potential.get('probe', 'atom')} finds between {low} and {high} {shown} ({in_own}){zero}."
-    )
 
 
 def _unit(quantity: str) -> str:

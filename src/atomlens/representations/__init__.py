@@ -5,7 +5,7 @@ from collections.abc import Callable
 from atomlens.config import Config
 from atomlens.representations.behler_parrinello import BehlerParrinello, BehlerParrinelloConfig
 from atomlens.representations.dtnn import DTNN, DTNNConfig
-from atomlens.representations.interface import Representation
+from atomlens.representations.interface import Listener, ProbePairs, Representation
 from atomlens.representations.schnet import SchNet, SchNetConfig
 from atomlens.representations.tabulated import Certificate, Tabulated, constant_parameters
 
@@ -24,6 +24,8 @@ __all__ = [
     "BehlerParrinelloConfig",
     "Certificate",
     "DTNNConfig",
+    "Listener",
+    "ProbePairs",
     "Representation",
     "SchNet",
     "SchNetConfig",

@@ -22,7 +22,7 @@ from atomlens.ops.symmetry_functions import (
     shifted_grid,
     symmetry_functions,
 )
-from atomlens.representations.interface import Linearised, Representation
+from atomlens.representations.interface import Linearised, Listener, ProbePairs, Representation
 
 _GRIDS = {"shifted": shifted_grid, "centred": centred_grid}
 # A deviation below this share of the mean, or of a single term at its height, is none: dividing by it would blow up
@@ -137,6 +137,15 @@ class BehlerParrinello(Representation):
 
         return self._standardised(found), pullback
 
+    def listener(self, batch: Batch) -> Listener:
+        """Symmetry functions of probes, in the unit of their deviations: none depends on the centre's own element."""
+
+        def listen(pairs: ProbePairs) -> Tensor:
+            near = self._entries(batch, pairs.vectors, pairs.probe, pairs.atom, pairs.n_probes)
+            return symmetry_functions(pairs.vectors, near, self.functions) / self.deviation
+
+        return listen
+
     @torch.no_grad()
     def standardise(self, batches: Iterable[Batch]) -> None:
         """Take the features' mean and standard deviation over all atoms of the batches, in float64.
@@ -181,7 +190,13 @@ class BehlerParrinello(Representation):
         return nn.functional.one_hot(self.channel[batch.numbers], self.functions.n_channels).to(torch.float64)
 
     def _neighbourhoods(self, batch: Batch, vectors: Tensor) -> Neighbourhoods:
-        neighbour = batch.pairs.neighbour
+        pairs = batch.pairs
+        return self._entries(batch, vectors, pairs.centre, pairs.neighbour, batch.numbers.shape[0])
+
+    def _entries(
+        self, batch: Batch, vectors: Tensor, centre: Tensor, neighbour: Tensor, centres: int
+    ) -> Neighbourhoods:
+        """The entries of ``centres`` that hear atoms of the batch, by pairs (pairs,) of a centre and a neighbour."""
         fade = None if batch.weight is None else batch.weight.to(torch.float64)
         if batch.initial_features is None:
             numbers = batch.numbers
@@ -195,8 +210,8 @@ class BehlerParrinello(Representation):
         return Neighbourhoods.of(
             vectors,
             self.cutoff,
-            batch.pairs.centre,
-            batch.numbers.shape[0],
+            centre,
+            centres,
             self.functions.n_channels,
             channel,
             weight.index_select(0, neighbour),

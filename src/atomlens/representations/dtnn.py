@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Literal, Self
 
@@ -18,9 +20,9 @@ from atomlens.data.system import MAX_ATOMIC_NUMBER
 from atomlens.errors import InputError
 from atomlens.ops.cfconv import kernels_for
 from atomlens.ops.radial import CUTOFF_FUNCTIONS, gaussian_basis
-from atomlens.ops.tensor_layer import MessageStep, PairLookup, messages, table_messages
-from atomlens.representations.interface import Linearised, Representation
-from atomlens.representations.pair_graph import pair_graph
+from atomlens.ops.tensor_layer import MessageStep, PairLookup, messages, table_messages, tabulated_senders
+from atomlens.representations.interface import Linearised, Listener, ProbePairs, Representation
+from atomlens.representations.pair_graph import pair_graph, probe_graph
 from atomlens.representations.tabulated import Tabulated
 
 DEFAULT_RANGE = 20.0  # Å, of the Gaussians without a cutoff, as the method's first paper has it for QM9
@@ -183,6 +185,38 @@ class DTNN(Representation):
             return vectors * (by_distance / distances)[:, None]
 
         return x, pullback
+
+    def listener(self, batch: Batch) -> Listener | None:
+        """What probes hear of all passes in one look-up per pair, for the atoms' messages are functions of it alone."""
+        accuracy = self.filters.accuracy
+        if self.filters.exact or accuracy is None or not self.config.interactions or type(self) is not DTNN:
+            return None
+        factors = copy.deepcopy(self.filters).to("cpu", torch.float64)
+        kernels = kernels_for(batch.positions.device, self.embedding.weight.dtype)
+        grid = replace(self.filters.grid, fade=self.config.cutoff_function)
+        passes, weight = self._heard(batch), self.to_features.weight
+        # Ten times what one factor may err: a message has many.
+        tables = tabulated_senders(lambda d: factors(d)[0], passes, weight, grid, 10.0 * accuracy, kernels)
+        if tables is None:
+            return None
+        fade = None if batch.weight is None else batch.weight.to(weight.dtype)
+
+        def listen(pairs: ProbePairs) -> Tensor:
+            distances = torch.linalg.vector_norm(pairs.vectors, dim=1)
+            scale = None if fade is None else fade.index_select(0, pairs.atom)
+            graph = probe_graph(pairs, batch.numbers.shape[0], kernels)
+            return tables.sums(distances, pairs.atom, graph, scale)
+
+        return listen
+
+    def _heard(self, batch: Batch) -> list[Tensor]:
+        """The factors that the atoms of a batch have for others to hear in every pass, (atoms, K) each."""
+        x, heard = self.embed(batch), []
+        heard_by = self._messages(batch, x.dtype)
+        for _ in range(self.config.interactions):
+            heard.append(self.atom_factors(x))
+            x = x + heard_by(heard[-1])
+        return heard
 
     def standardise(self, batches: Iterable[Batch]) -> None:
         """Nothing to fit: features are learned."""

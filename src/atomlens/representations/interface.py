@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -11,6 +12,20 @@ from atomlens.data.batch import Batch
 
 # Features (atoms, F), and the map from ∂E/∂features to ∂E/∂(r_j - r_i) of every pair, (pairs, 3).
 Linearised = tuple[Tensor, Callable[[Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class ProbePairs:
+    """What probes hear of one structure: atoms beside it, that it does not hear."""
+
+    n_probes: int
+    probe: Tensor  # (pairs,) int64, in rising order
+    atom: Tensor  # (pairs,) int64, atom of the structure; one pair for each of its images
+    vectors: Tensor  # (pairs, 3) Å, float64, from the probe to the atom
+
+
+# From what probes hear to what that adds to their features: (probes, F) in any precision, zero for one that hears none.
+Listener = Callable[[ProbePairs], Tensor]
 
 
 class Representation(nn.Module, ABC):
@@ -34,6 +49,17 @@ class Representation(nn.Module, ABC):
 
         Returns:
             None where there is nothing faster than autograd.
+        """
+
+    @abstractmethod
+    def listener(self, batch: Batch) -> Listener | None:
+        """What probes hear of a batch of one structure, with all that is the structure's own computed once.
+
+        The features of a probe are those of its element alone plus what the listener returns; called outside of
+        autograd.
+
+        Returns:
+            None where what is heard depends on the probe's element, or nothing is faster than a batch with probes.
         """
 
     @abstractmethod

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from atomlens.data.batch import Batch
 from atomlens.ops.cfconv import Kernels, PairGraph
+from atomlens.representations.interface import ProbePairs
 
 
 def pair_graph(batch: Batch, kernels: Kernels) -> PairGraph:
@@ -13,3 +16,9 @@ def pair_graph(batch: Batch, kernels: Kernels) -> PairGraph:
     if key not in kept:
         kept[key] = kernels.graph(batch.pairs.centre, batch.pairs.neighbour, batch.numbers.shape[0])
     return kept[key]
+
+
+def probe_graph(pairs: ProbePairs, atoms: int, kernels: Kernels) -> PairGraph:
+    """The pairs of probes with the ``atoms`` of a structure in the kernels' orders."""
+    probe, atom = pairs.probe.to(torch.int32), pairs.atom.to(torch.int32)
+    return PairGraph(probe, atom, kernels.group(probe, pairs.n_probes), kernels.group(atom, atoms))

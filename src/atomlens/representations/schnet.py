@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, Self, cast
 
 import torch
+import torch.nn.functional as functional
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from atomlens.config import Config
-from atomlens.data.batch import Batch
+from atomlens.data.batch import Batch, Pairs
 from atomlens.data.system import MAX_ATOMIC_NUMBER
 from atomlens.errors import InputError
 from atomlens.ops.activations import shifted_softplus
 from atomlens.ops.cfconv import (
     InteractionStep,
+    Kernels,
     Lookup,
     cfconv,
     interaction,
@@ -26,8 +28,8 @@ from atomlens.ops.cfconv import (
 )
 from atomlens.ops.radial import CUTOFF_FUNCTIONS, gaussian_basis
 from atomlens.ops.segment import segment_sum
-from atomlens.representations.interface import Linearised, Representation
-from atomlens.representations.pair_graph import pair_graph
+from atomlens.representations.interface import Linearised, Listener, ProbePairs, Representation
+from atomlens.representations.pair_graph import pair_graph, probe_graph
 from atomlens.representations.tabulated import Tabulated
 
 Convolution = Callable[[Tensor], Tensor]
@@ -172,7 +174,8 @@ class SchNet(Representation):
             return x
         distances = torch.linalg.vector_norm(batch.pair_vectors(), dim=1)
         weight = None if batch.weight is None else batch.weight.to(x.dtype)[:, None]
-        per_centre = self._inverse_counts(batch, distances, x.dtype) if self.config.aggregation == "mean" else None
+        mean = self.config.aggregation == "mean"
+        per_centre = self._inverse_counts(batch.pairs, len(x), batch, distances, x.dtype) if mean else None
         centre, neighbour = batch.pairs.centre, batch.pairs.neighbour
         # Kernels are opaque to torch.export; an exported program evaluates the exact filters.
         if self.filters.exact or torch.compiler.is_exporting():
@@ -222,6 +225,46 @@ class SchNet(Representation):
 
         return x, pullback
 
+    def listener(self, batch: Batch) -> Listener | None:
+        """What probes hear in all blocks, with the blocks' filters side by side (thesis eq. 4.15)."""
+        if self.filters.exact or not self.blocks or type(self) is not SchNet:
+            return None
+        kernels = kernels_for(batch.positions.device, self.embedding.weight.dtype)
+        tables = self.filters.table(kernels).expand(len(self.blocks), -1, -1).unbind(0)
+        heard, table = torch.cat(self._heard(batch, tables, kernels), dim=1), torch.cat(tables, dim=1)
+        out = torch.cat([block.atomwise_out.weight.T for block in self._interactions])
+        # A block adds Dense(ssp(Dense(0))) also to an atom that hears nothing.
+        silent = torch.cat([functional.softplus(block.atomwise_mid.bias) for block in self._interactions])
+
+        def listen(pairs: ProbePairs) -> Tensor:
+            distances = torch.linalg.vector_norm(pairs.vectors, dim=1)
+            lookup = Lookup(self.filters.grid, probe_graph(pairs, len(heard), kernels), distances, heard.dtype, kernels)
+            sums = lookup.convolve(heard, table, 0)
+            if self.config.aggregation == "mean":
+                own = Pairs(centre=pairs.probe, neighbour=pairs.atom)
+                sums *= self._inverse_counts(own, pairs.n_probes, batch, distances, heard.dtype)
+            parts = zip(self._interactions, sums.split(self.config.n_filters, dim=1), strict=True)
+            inner = torch.cat([block.atomwise_mid(part) for block, part in parts], dim=1)
+            return functional.softplus(inner, threshold=30.0).sub_(silent) @ out
+
+        return listen
+
+    def _heard(self, batch: Batch, tables: Sequence[Tensor], kernels: Kernels) -> list[Tensor]:
+        """What the atoms of a batch have for others to hear in every block, (atoms, filters) each."""
+        x = self.embed(batch)
+        distances = torch.linalg.vector_norm(batch.pair_vectors(), dim=1)
+        weight = None if batch.weight is None else batch.weight.to(x.dtype)[:, None]
+        mean = self.config.aggregation == "mean"
+        per_centre = self._inverse_counts(batch.pairs, len(x), batch, distances, x.dtype) if mean else None
+        lookup = Lookup(self.filters.grid, pair_graph(batch, kernels), distances, x.dtype, kernels)
+        heard = []
+        for block, part in zip(self._interactions, tables, strict=True):
+            own = block.atomwise_in(x)
+            heard.append(own if weight is None else own * weight)
+            convolve = partial(table_cfconv, table=part, distances=distances, lookup=lookup)
+            x = block(x, convolve, weight, per_centre)
+        return heard
+
     def standardise(self, batches: Iterable[Batch]) -> None:
         """Nothing to fit: features are learned."""
 
@@ -239,12 +282,15 @@ class SchNet(Representation):
         looked_up: Tensor = self.embedding(batch.numbers)
         return looked_up if batch.initial_features is None else batch.initial_features.to(looked_up.dtype)
 
-    def _inverse_counts(self, batch: Batch, distances: Tensor, dtype: torch.dtype) -> Tensor:
+    def _inverse_counts(
+        self, pairs: Pairs, centres: int, batch: Batch, distances: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        """One over the number of the batch's atoms that each centre hears, (centres, 1)."""
         weights = torch.ones(batch.numbers.shape[0]) if batch.weight is None else batch.weight
-        heard = weights.to(batch.positions).index_select(0, batch.pairs.neighbour)
+        heard = weights.to(batch.positions).index_select(0, pairs.neighbour)
         if self.cutoff is not None:  # lists may reach farther
             heard = heard * (distances.detach() < self.cutoff)
-        counts = segment_sum(heard, batch.pairs.centre, batch.numbers.shape[0])
+        counts = segment_sum(heard, pairs.centre, centres)
         return torch.where(counts > 0, 1.0 / counts.clamp(min=1e-12), counts).to(dtype)[:, None]
 
 

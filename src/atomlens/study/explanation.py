@@ -1,139 +1,288 @@
-"""Explanations with their figures: the part that a study and ``atomlens explain`` share."""
+"""Explanations of models on structures: every analysis that they serve, its figures and numbers, and one page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import ase
-import numpy as np
-
-from atomlens import figures
-from atomlens.data.quantities import quantity
+from atomlens.config import nearest
+from atomlens.data.dataset import Dataset
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
-from atomlens.explain import AtomContributions, Plane, PotentialCut, atom_contributions, potential_cut, probe_reach
+from atomlens.explain.analyses import ANALYSES
+from atomlens.explain.panel import Analysis, Panel
+from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
+from atomlens.figures import save_figure
 from atomlens.files import check_folder, replacing, write_json
 from atomlens.model import Model
-from atomlens.progress import say
+from atomlens.progress import track
+from atomlens.report.explanations import write_explanations
+from atomlens.report.formatting import formula
 
-# Nearer to a nucleus no training frame ever had an atom, and Ω runs off the scale of the figure.
-_MASKED_RADIUS = 0.6
-# Features of probes in learned representations reach 1 to 2 times as far as those of atoms.
-_FAR = 10.0
-
-
-def default_probe(model: Model) -> str:
-    """Hydrogen where the model knows it, else its lightest element."""
-    return symbol(1 if 1 in model.elements else model.elements[0])
+SHOWN = 10  # structures with panels of their own, unless others are asked for
+_WORDS = ("unavailable", "reading", "trust", "checks")  # of a panel; its numbers lie in panel.json
+Pictures = dict[tuple[str, int | None, str], Path]
 
 
-def check_explainable(model: Model) -> None:
-    """Refuse models without energies: contributions and the probe's potential are terms of the energy.
+@dataclass(frozen=True)
+class Explained:
+    """Panels that are written: their figures are on disk, what the page needs is kept."""
 
-    Raises:
-        InputError: says what the model has instead.
-    """
-    if model.has_energy:
-        return
-    terms = [name for name in model.predicted if quantity(name).per == "atom"]
-    raise InputError(
-        f"predicts no energies, whose atom terms are what is explained; use a model with an energy readout, or look at "
-        f"this one's own atom terms ({', '.join(terms)}) by atomlens predict"
-    )
+    panels: tuple[tuple[Analysis, Panel], ...]
+    pictures: Pictures  # (analysis, place of the structure, figure) to the SVG, with a PNG beside it
+    folders: dict[tuple[str, int | None], Path]  # (analysis, place of the structure) to where its files are
 
-
-def cut_through(
-    model: Model, system: AtomicSystem, probe: str | None, plane_atoms: tuple[int, int, int] | None, *, title: str
-) -> PotentialCut:
-    """The local chemical potential over a plane: of three atoms, of the heavy atoms, or nearest to all atoms.
-
-    Raises:
-        InputError: the model never saw the probe, or the plane is impossible.
-    """
-    heavy = np.flatnonzero(system.numbers > 1)
-    if plane_atoms is None and len(heavy) == 3 and not _on_a_line(system.positions[heavy]):
-        plane_atoms = (int(heavy[0]), int(heavy[1]), int(heavy[2]))
-    plane = Plane.through(system, plane_atoms)
-    return potential_cut(model, system, probe or default_probe(model), plane=plane, title=title)
+    def checked(self, *, claims: bool) -> dict[str, Any]:
+        """How many checks of computations (or claims) there were, and the names of those that failed."""
+        checks = [check for _, panel in self.panels for check in panel.checks if check.claim is claims]
+        return {"count": len(checks), "failed": [check.name for check in checks if not check.passed]}
 
 
-def explanation_figures(
-    system: AtomicSystem, values: np.ndarray, contributions: AtomContributions, cut: PotentialCut, folder: Path
-) -> dict[str, Path]:
-    """Draw one structure's contributions (atoms,) in eV, all structures' distributions, and the cut."""
-    symbols = [symbol(int(number)) for number in system.numbers]
-    label = f"energy contribution, relative to {contributions.relative_to}"
-    near = figures.atoms_near_plane(symbols, system.positions, cut.plane.origin, cut.plane.u, cut.plane.v)
-    shown = np.where(cut.nearest_atom < _MASKED_RADIUS, np.nan, cut.values - cut.isolated)
-    drawn = {
-        "atom_contributions": figures.atom_contributions(symbols, system.positions, values, label),
-        "potential_cut": figures.potential_cut(
-            cut.x, cut.y, shown, near, cut.probe, relative_to=f"the isolated {cut.probe}"
-        ),
-    }
-    if len(contributions.sizes) > 1:
-        drawn["contribution_distributions"] = figures.contribution_distributions(dict(contributions.per_element))
-    return {name: figures.save_figure(figure, folder, name) for name, figure in drawn.items()}
-
-
-def explain_structures(
-    model: Model,
-    structures: Sequence[ase.Atoms | AtomicSystem],
-    out: str | Path,
+def make_subject(
+    models: Mapping[str, Model],
+    data: Dataset,
     *,
-    probe: str | None = None,
-    plane_atoms: tuple[int, int, int] | None = None,
-    chosen: int = 0,
-) -> dict[str, Any]:
-    """Write ``explanation.json``, ``potential.npz`` and figures into a new folder.
+    shown: Sequence[int] | None = None,
+    dataset: Dataset | None = None,
+    config: ExplainConfig | None = None,
+) -> Subject:
+    """Collect what is to be explained, and refuse what no analysis could serve.
 
     Args:
-        model: with an energy readout.
-        structures: all of them enter the distributions of contributions.
-        out: a new or empty folder.
-        probe: element of the probe atom; None: see `default_probe`.
-        plane_atoms: three atoms of the chosen structure that span the cut.
-        chosen: the structure to draw and to cut through.
-
-    Returns:
-        What is in ``explanation.json``: energies in eV, lengths in Å.
+        models: by the name that tables and figures give them; the first that serves an analysis is shown by it.
+        data: structures.
+        shown: places of those with panels of their own; None: the first ten.
+        dataset: structures behind distributions, errors and rankings; None: ``data``.
+        config: settings.
 
     Raises:
-        InputError: the model predicts no energies, the folder is not empty, a structure is refused, or probe or plane
-            are impossible.
+        InputError: a place, probe or plane does not exist, or every model refuses a structure that is to be shown.
     """
-    check_explainable(model)
-    if not 0 <= chosen < len(structures):
-        raise InputError(f"there is no structure {chosen} (the last one is {len(structures) - 1}); choose another")
-    systems = [AtomicSystem.from_ase(entry) if isinstance(entry, ase.Atoms) else entry for entry in structures]
+    config = config or ExplainConfig()
+    places = list(range(min(len(data), SHOWN))) if shown is None else list(shown)
+    for place in places:
+        if not 0 <= place < len(data):
+            raise InputError(f"there is no structure {place} (the last one is {len(data) - 1}); choose another")
+    systems = tuple(data[place] for place in places)
+    for place, system in zip(places, systems, strict=True):
+        _check_served(models, data, place, system)
+    _check_wishes(models, systems, config)
+    names = tuple(f"{place} {system.formula}" for place, system in zip(places, systems, strict=True))
+    named = tuple(NamedModel(name, model) for name, model in models.items())
+    return Subject(named, systems, names, data if dataset is None else dataset, config)
+
+
+def chosen_analyses(names: Sequence[str] | None) -> list[Analysis]:
+    """Rows of the registry by name; all without names.
+
+    Raises:
+        InputError: there is no analysis of a name.
+    """
+    for name in names or ():
+        if name not in ANALYSES:
+            raise InputError(f"unknown analysis '{name}'; {nearest(name, list(ANALYSES))}")
+    return [row for name, row in ANALYSES.items() if not names or name in names]
+
+
+def explain_models(
+    models: Mapping[str, Model],
+    data: Dataset,
+    out: str | Path,
+    *,
+    shown: Sequence[int] | None = None,
+    dataset: Dataset | None = None,
+    analyses: Sequence[str] | None = None,
+    config: ExplainConfig | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Write ``report.html``, ``summary.json``, and per panel numbers and figures, into a new folder, in one step.
+
+    Args:
+        models: see `make_subject`.
+        data: see `make_subject`.
+        out: a new or empty folder.
+        shown: see `make_subject`.
+        dataset: see `make_subject`.
+        analyses: names in `ANALYSES`; None: all. One that models or structures cannot serve says why on its panel.
+        config: settings.
+        command: by which this was asked for, for the page.
+
+    Returns:
+        What is in ``summary.json``.
+
+    Raises:
+        InputError: see `make_subject` and `chosen_analyses`; the folder is not empty.
+    """
+    rows = chosen_analyses(analyses)
     folder = check_folder(out)
-    contributions = atom_contributions(model, systems, title="contributions")
-    cut = cut_through(model, systems[chosen], probe, plane_atoms, title="probe")
-    reach = probe_reach(model, systems[chosen], cut)
-    if reach > _FAR:
-        say(
-            f"note: the probe's features reach {reach:,.0f} times beyond those of the atoms, where the network has "
-            "learned nothing: do not read its potential (symmetry functions are made for places where atoms are)"
+    subject = make_subject(models, data, shown=shown, dataset=dataset, config=config)
+    with _made_at_once(folder) as temporary:
+        explained = run_analyses(subject, rows, temporary)
+        summary = _summary(subject, explained, temporary, command)
+        write_json(temporary / "summary.json", summary)
+        write_explanations(
+            temporary,
+            title=_title(subject),
+            systems=subject.systems,
+            names=subject.names,
+            models=summary["models"],
+            panels=explained.panels,
+            pictures=explained.pictures,
+            folders=explained.folders,
+            about={key: summary[key] for key in ("atomlens_version", "created", "command", "data")},
         )
-    facts = {
-        "atom_energies": contributions.to_dict()
-        | {"structures": [_of_structure(*pair) for pair in zip(systems, contributions.per_structure, strict=True)]},
-        "local_chemical_potential": {"structure": chosen, **cut.to_dict(), "feature_reach": reach},
+    return summary
+
+
+def run_analyses(subject: Subject, rows: Sequence[Analysis], folder: Path) -> Explained:
+    """Make every panel and write its numbers, figures and files below ``folder``."""
+    places = range(len(subject.systems))
+    jobs: list[tuple[Analysis, int | None]] = []
+    for row in rows:
+        jobs += [(row, None)] if row.of_models else []
+        jobs += [(row, place) for place in places] if row.of_structure else []
+    panels: list[tuple[Analysis, Panel]] = []
+    pictures: Pictures = {}
+    folders: dict[tuple[str, int | None], Path] = {}
+    with track("explain", len(jobs), "panels") as bar:
+        for row, place in jobs:
+            bar.note(row.name)
+            panel = _made(row, subject, place)
+            where = folder / row.name / ("models" if place is None else _file_name(subject.names[place]))
+            folders[row.name, place] = where
+            for name, figure in panel.figures.items():
+                pictures[row.name, place, name] = save_figure(figure, where, name)
+            for name, write in panel.files.items():
+                with replacing(where / name) as temporary:
+                    write(temporary)
+            write_json(where / "panel.json", panel.to_dict())
+            panels.append((row, replace(panel, figures={})))
+            bar.advance()
+    return Explained(tuple(panels), pictures, folders)
+
+
+def _made(row: Analysis, subject: Subject, place: int | None) -> Panel:
+    """The panel, or the sentence why there is none."""
+    try:
+        if place is None:
+            assert row.of_models is not None
+            return row.of_models(subject)
+        assert row.of_structure is not None
+        return row.of_structure(subject, place)
+    except InputError as error:
+        return Panel(row.name, place, unavailable=str(error))
+
+
+def _summary(subject: Subject, explained: Explained, folder: Path, command: str) -> dict[str, Any]:
+    """What a program wants to know first, with the way to everything else."""
+    return {
+        "atomlens_version": version("atomlens"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "models": [_described(entry) for entry in subject.models],
+        "structures": [
+            {"name": name, "formula": system.formula, "atoms": len(system.numbers)}
+            for name, system in zip(subject.names, subject.systems, strict=True)
+        ],
+        "data": {
+            "structures": len(subject.data),
+            "file": subject.data.origin.file,
+            "labels": list(subject.data.labels),
+        },
+        "settings": subject.config.model_dump(mode="json"),
+        "checks": explained.checked(claims=False),
+        "claims": explained.checked(claims=True),
+        "panels": [_listed(row, panel, subject, explained, folder) for row, panel in explained.panels],
     }
-    with replacing(folder / "potential.npz") as temporary:
-        np.savez(temporary, x=cut.x, y=cut.y, values=cut.values - cut.isolated, nearest_atom=cut.nearest_atom)
-    explanation_figures(systems[chosen], contributions.per_structure[chosen], contributions, cut, folder)
-    write_json(folder / "explanation.json", facts)
-    return facts
 
 
-def _of_structure(system: AtomicSystem, values: np.ndarray) -> dict[str, Any]:
-    return {"symbols": [symbol(int(number)) for number in system.numbers], "values": values.tolist()}
+def _listed(row: Analysis, panel: Panel, subject: Subject, explained: Explained, folder: Path) -> dict[str, Any]:
+    drawn = [path for (*key, _), path in explained.pictures.items() if key == [row.name, panel.structure]]
+    where = explained.folders[row.name, panel.structure].relative_to(folder).as_posix()
+    return {
+        "analysis": row.name,
+        "title": row.title,
+        "structure": None if panel.structure is None else subject.names[panel.structure],
+        "folder": where,
+        "figures": [path.relative_to(folder).as_posix() for path in drawn],
+        "files": [f"{where}/{name}" for name in panel.files],
+        **{name: value for name, value in panel.to_dict().items() if name in _WORDS},
+    }
 
 
-def _on_a_line(positions: np.ndarray) -> bool:
-    first, second = positions[1] - positions[0], positions[2] - positions[0]
-    sine = np.linalg.norm(np.cross(first, second)) / (np.linalg.norm(first) * np.linalg.norm(second))
-    return bool(sine < 0.05)
+def _described(entry: NamedModel) -> dict[str, Any]:
+    model = entry.model
+    return {
+        "name": entry.name,
+        "representation": model.config.model_dump(mode="json")["representation"],
+        "predicts": [name for name in model.predicted if name not in ("forces", "stress")],
+        "elements": [symbol(number) for number in model.elements],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def _title(subject: Subject) -> str:
+    formulas = list(dict.fromkeys(formula(system.formula) for system in subject.systems))
+    more = f" and {len(formulas) - 3} more" if len(formulas) > 3 else ""
+    return f"{', '.join(formulas[:3])}{more}, explained"
+
+
+def _file_name(name: str) -> str:
+    """A structure's name as the name of a folder."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+
+
+@contextmanager
+def _made_at_once(folder: Path) -> Iterator[Path]:
+    """A folder beside the wanted one that takes its place when the block ends well, and vanishes when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if folder.is_dir():  # empty, or with what a killed process left
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_served(models: Mapping[str, Model], data: Dataset, place: int, system: AtomicSystem) -> None:
+    """Refuse a structure that every model refuses, with the last one's reason.
+
+    Raises:
+        InputError: names structure and atom in the user's file.
+    """
+    problem: InputError | None = None
+    for model in models.values():
+        try:
+            model.collate([system])
+            return
+        except InputError as error:
+            problem = InputError(error.problem, atom=error.atom)
+    if problem is not None:
+        raise data.located(problem, place)
+
+
+def _check_wishes(models: Mapping[str, Model], systems: Sequence[AtomicSystem], config: ExplainConfig) -> None:
+    """Refuse probes that no model knows and planes that no structure has.
+
+    Raises:
+        InputError: says which.
+    """
+    known = sorted({number for model in models.values() for number in model.elements})
+    for probe in config.probes or ():
+        if probe.capitalize() not in [symbol(number) for number in known]:
+            seen = ", ".join(symbol(number) for number in known)
+            raise InputError(f"the probe {probe} is an element that the model never saw; choose one of {seen}")
+    atoms, largest = config.plane_atoms, max(len(system.numbers) for system in systems)
+    if atoms is not None and not 0 <= min(atoms) <= max(atoms) < largest:
+        wrong = max(atoms) if max(atoms) >= largest else min(atoms)
+        raise InputError(f"there is no atom {wrong} (the last one is {largest - 1}); choose others for the plane")

@@ -25,18 +25,19 @@ from atomlens.data.system import AtomicSystem, symbol
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError, Interrupted
 from atomlens.evaluation import Evaluation, evaluate
-from atomlens.explain import atom_contributions
+from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.files import check_folder, read_json, write_json
 from atomlens.model import Model
 from atomlens.progress import format_duration, say
 from atomlens.reference.molecule import describe
 from atomlens.reference.structures import NamedStructure, resolve_structure
 from atomlens.reference.xtb import estimate_seconds, sample_trajectories
+from atomlens.report.explanations import explained_section
 from atomlens.report.page import write_report
 from atomlens.simulate import constant_energy_run
 from atomlens.study.checks import check_physics, force_differences
 from atomlens.study.config import StudyConfig
-from atomlens.study.explanation import cut_through, explanation_figures
+from atomlens.study.explanation import Explained, chosen_analyses, run_analyses
 from atomlens.training import DataConfig, RunConfig, TrainingResult, train
 from atomlens.training.config import ReferencesConfig
 from atomlens.training.loop import CHECKPOINT, MODEL, cpu_threads, seconds_per_step
@@ -44,6 +45,9 @@ from atomlens.training.loop import CHECKPOINT, MODEL, cpu_threads, seconds_per_s
 IDENTITY = "study.json"
 _AXIS_WORDS = {"forces": "force component"}
 _CHECKED_FRAMES = 3
+# What one molecule and one model can tell.
+_ANALYSES = ("contributions", "chemical-potential", "bond-breaking", "rings", "filters", "errors")
+_HERO = "atom_contributions"  # the figure beside the headline
 _REST_SECONDS = 10.0  # test, checks, constant-energy run and figures of a small molecule, measured
 # Nothing that these say changes a number of data or model.
 _INDIFFERENT: dict[str, Any] = {"training": {"checkpoint_seconds", "tensorboard", "threads"}, "sampling": {"workers"}}
@@ -123,11 +127,15 @@ def _run(named: NamedStructure, folder: Path, config: StudyConfig) -> dict[str, 
         summary["checks"], more = _physics(result.model, test_frames, config, folder / "figures")
         drawn |= more
     with clock.time("explanation"):
-        summary["explanations"], more = _explain(result.model, data, test_frames, config, folder / "figures")
-        drawn |= more
+        subject, explained = _explain(result.model, data, test_frames, named.name, config, folder / "explanations")
+    summary["explanations"] = {"panels": _explained_facts(explained)}
+    drawn |= {figure: path for (_, place, figure), path in explained.pictures.items() if place == 0 and figure == _HERO}
     summary["timings"] = clock.seconds
     write_json(folder / "summary.json", summary)
-    page = write_report(folder, summary, drawn)
+    section = explained_section(
+        folder, subject.systems, subject.names, explained.panels, explained.pictures, explained.folders
+    )
+    page = write_report(folder, summary, drawn, section)
     _conclude(summary, page)
     return summary
 
@@ -333,20 +341,30 @@ def _physics(
 
 
 def _explain(
-    model: Model, data: Dataset, frames: Dataset, config: StudyConfig, folder: Path
-) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Contributions over the test frames, drawn on the relaxed molecule, and the potential around that."""
+    model: Model, data: Dataset, frames: Dataset, name: str, config: StudyConfig, folder: Path
+) -> tuple[Subject, Explained]:
+    """Every analysis that serves one molecule: drawn on it at rest, with the test frames behind the statistics."""
     positions = np.asarray(data.metadata["relaxed"]["positions"])
     relaxed = replace(data[0], positions=positions)
-    contributions = atom_contributions(model, list(frames), title="contributions")
-    at_rest = atom_contributions(model, [relaxed])
-    cut = cut_through(model, relaxed, config.probe, None, title="probe")
-    drawn = explanation_figures(relaxed, at_rest.values, contributions, cut, folder)
-    facts = {
-        "atom_energies": contributions.to_dict() | {"relaxed_structure": at_rest.values.tolist()},
-        "local_chemical_potential": cut.to_dict(),
-    }
-    return facts, drawn
+    probes = None if config.probe is None else (config.probe.capitalize(),)
+    subject = Subject((NamedModel("of this study", model),), (relaxed,), (name,), frames, ExplainConfig(probes=probes))
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier call of the same study
+    explained = run_analyses(subject, chosen_analyses(_ANALYSES), folder)
+    return subject, replace(explained, panels=tuple(pair for pair in explained.panels if not pair[1].unavailable))
+
+
+def _explained_facts(explained: Explained) -> list[dict[str, Any]]:
+    """Sentences and checks of the panels; their numbers lie in files of their own."""
+    return [
+        {
+            "analysis": row.name,
+            "about": "data" if panel.structure is None else "molecule",
+            "reading": panel.reading,
+            "trust": panel.trust,
+            "checks": [check.to_dict() for check in panel.checks],
+        }
+        for row, panel in explained.panels
+    ]
 
 
 def _conclude(summary: Mapping[str, Any], page: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checks of the three openings that explanations use: probes, weights of atoms, and features given from outside."""
+"""Checks of the openings that explanations use: probes, weights of atoms, and features given from outside."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import torch
 from atomlens.data.batch import Batch, Pairs
 from atomlens.data.quantities import quantity
 from atomlens.model import Model
+from atomlens.representations import Listener, ProbePairs
 from atomlens.testing.multipoles import shares_charge
 from atomlens.testing.result import Measurement, NotApplicable
 from atomlens.testing.subject import Outputs, Subject, evaluate, largest
 from atomlens.testing.symmetry import ROUNDINGS, compared
+from atomlens.testing.tables import LIMITS
+
+VALUE_OF_TABLES = LIMITS["value"]  # listeners may have tables of their own
 
 
 def probe(subject: Subject) -> list[Measurement]:
@@ -31,6 +35,35 @@ def probe(subject: Subject) -> list[Measurement]:
         expected = {name: without[name] for name in names if name in without}
         found += compared(subject, model, _others(model, batch, chosen), expected, atoms, " with a probe")
     return found
+
+
+def listening(subject: Subject) -> list[Measurement]:
+    """Probes that only listen get the features of atoms of a batch that nobody hears, whichever their element."""
+    found: list[Measurement] = []
+    for model in subject.precisions:
+        for atoms in subject.everything:
+            with torch.no_grad():
+                listener = model.representation.listener(model.collate([atoms]))
+                if listener is None:
+                    raise NotApplicable("what probes hear has no way of its own")
+                found += [_listened(model, listener, atoms, number) for number in model.elements[:2]]
+    return found
+
+
+def _listened(model: Model, listener: Listener, atoms: ase.Atoms, number: int) -> Measurement:
+    """A probe of an element at the place of the atom in the middle, which is moved away a little."""
+    joined, chosen = atoms + ase.Atoms(numbers=[number], positions=[[0.0, 0.0, 0.0]]), len(atoms)
+    joined.positions[chosen] = atoms.positions[len(atoms) // 2] + [0.7, -0.4, 0.5]
+    batch = model.collate([joined])
+    batch = replace(batch, pairs=_kept(batch.pairs, batch.pairs.neighbour != chosen))
+    own, vectors = batch.pairs.centre == chosen, batch.pair_vectors()
+    none = torch.zeros_like(batch.pairs.centre[own])
+    gained = listener(ProbePairs(1, none, batch.pairs.neighbour[own], vectors[own]))
+    alone = _features(model, model.collate([ase.Atoms(numbers=[number], positions=[[0.0, 0.0, 0.0]])]))
+    expected = _features(model, batch)[chosen:]
+    size, eps = largest(expected), torch.finfo(model.dtype).eps
+    limit = max(VALUE_OF_TABLES, ROUNDINGS * 100.0 * eps) * size
+    return Measurement(f"features of a probe in {atoms.symbols}", largest(alone + gained - expected), limit, "")
 
 
 def vanishing(subject: Subject) -> list[Measurement]:

@@ -42,6 +42,7 @@ CHECKS: dict[str, Check] = {
         Check("rounding", "float32 agrees with float64 to single precision", bookkeeping.rounding),
         Check("saving", "a saved and loaded model is the same bit for bit", bookkeeping.saving),
         Check("probe", "an atom that hears and is not heard changes nothing for the others", openings.probe),
+        Check("listening", "probes that only listen get the features of atoms that nobody hears", openings.listening),
         Check("vanishing", "an atom of weight zero is as good as absent", openings.vanishing),
         Check("given features", "element features given from outside replace those looked up", openings.given_features),
     )

@@ -1,0 +1,1 @@
+"""Paths from molecule to molecule through mixtures of elements."""

@@ -1,0 +1,1 @@
+"""Latent charges, their potential, and other physics beside them."""

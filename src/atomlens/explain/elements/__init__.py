@@ -1,0 +1,1 @@
+"""What a model knows of elements before any neighbour is heard."""

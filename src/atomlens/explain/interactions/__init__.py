@@ -1,0 +1,1 @@
+"""What atoms hear of each other, by distance."""

@@ -1,0 +1,1 @@
+"""How models share properties out over atoms, and whether others share alike."""

@@ -1,0 +1,1 @@
+"""Atoms that hear a structure and are not heard, and the fields that they map."""

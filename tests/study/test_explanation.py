@@ -1,0 +1,112 @@
+"""What runs analyses: every panel on disk, sentences where there is none, and nothing half-written."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from atomlens.data.dataset import Dataset
+from atomlens.errors import InputError
+from atomlens.explain.analyses import ANALYSES
+from atomlens.explain.panel import Analysis, Panel
+from atomlens.model import Model, ModelConfig
+from atomlens.study.explanation import chosen_analyses, explain_models, make_subject
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Model(ModelConfig.parse({"representation": {"name": "schnet", "features": 8}}), [1, 6, 8])
+
+
+@pytest.fixture(scope="module")
+def data():
+    found = [molecule(name) for name in ("H2O", "CH4", "CH3OH")]
+    return Dataset.from_arrays(
+        np.concatenate([entry.numbers for entry in found]),
+        np.concatenate([entry.positions for entry in found]),
+        np.array([len(entry) for entry in found]),
+        {},
+    )
+
+
+def analysis(**made):
+    return Analysis("mine", "Mine", "A definition.", "A source.", **made)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Put an analysis of one's own into the registry, alone."""
+
+    def put(row):
+        monkeypatch.setattr("atomlens.study.explanation.ANALYSES", {row.name: row})
+
+    return put
+
+
+def test_every_panel_is_written_and_a_sentence_where_there_is_none(model, data, registered, tmp_path):
+    def of_structure(subject, place):
+        if place == 1:
+            raise InputError("methane has nothing to say")
+        return Panel("mine", place, reading=subject.names[place], facts={"place": place})
+
+    registered(
+        analysis(of_structure=of_structure, of_models=lambda subject: Panel("mine", reading=str(len(subject.data))))
+    )
+    summary = explain_models({"m": model}, data, tmp_path / "out")
+    assert [panel.get("reading", panel.get("unavailable")) for panel in summary["panels"]] == [
+        "3", "0 H2O", "methane has nothing to say", "2 CH4O",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+    for panel in summary["panels"]:
+        assert (tmp_path / "out" / panel["folder"] / "panel.json").is_file()
+    assert "methane has nothing to say" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_what_ends_badly_leaves_nothing(model, data, registered, tmp_path, stop):
+    def of_models(_):
+        raise stop
+
+    registered(analysis(of_models=of_models))
+    with pytest.raises(stop):
+        explain_models({"m": model}, data, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_structures_are_chosen_and_named_by_their_place(model, data):
+    subject = make_subject({"m": model}, data, shown=[2, 0])
+    assert subject.names == ("2 CH4O", "0 H2O")
+    assert len(subject.data) == 3
+
+
+def test_a_data_set_of_its_own_stands_behind_the_statistics(model, data):
+    subject = make_subject({"m": model}, data, dataset=data.subset([1]))
+    assert len(subject.systems) == 3
+    assert subject.predicted(subject.models[0])["atom_energies"].shape == (5,)
+
+
+def test_predictions_are_made_once(model, data):
+    subject = make_subject({"m": model}, data)
+    first = subject.predicted(subject.models[0])
+    assert subject.predicted(subject.models[0]) is first
+    expected = np.concatenate([one["atom_energies"] for one in model.predict(list(data), forces=False)])
+    np.testing.assert_allclose(first["atom_energies"], expected, atol=1e-6)
+
+
+def test_analyses_by_name():
+    assert [row.name for row in chosen_analyses(None)] == list(ANALYSES)
+    assert [row.name for row in chosen_analyses(["contributions"])] == ["contributions"]
+    with pytest.raises(InputError, match="unknown analysis 'rongs'"):
+        chosen_analyses(["rongs"])
+
+
+def test_a_registered_analysis_is_complete():
+    for name, row in ANALYSES.items():
+        assert row.name == name
+        assert row.of_structure or row.of_models
+        assert row.title
+        assert row.definition.endswith(".")
+        assert row.source
