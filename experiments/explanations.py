@@ -91,7 +91,7 @@ def crystals(data, out):
     if not archive.is_file():
         made = [sys.executable, HERE / "prepare.py", "crystals", data / "materials_project.npz", archive]
         subprocess.run(list(map(str, made)), check=True)
-    runs = [trained("materials_project", seed, archive, out) for seed in SEEDS]
+    runs = [trained("materials_project_large", seed, archive, out) for seed in SEEDS]
     graphite = Graphite("C", latticeconstant={"a": 2.461, "c": 6.708})
     write(out / "crystals.xyz", [bulk("C"), graphite, bulk("NaCl", "rocksalt", a=5.64)], format="extxyz")
     arrays = dict(np.load(archive))
