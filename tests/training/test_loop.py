@@ -14,6 +14,7 @@ from atomlens.data.dataset import Dataset
 from atomlens.data.splits import random_split
 from atomlens.errors import InputError, Interrupted
 from atomlens.evaluation import evaluate
+from atomlens.model import Model
 from atomlens.model_file import read_header
 from atomlens.training import train
 from atomlens.training.log import COLUMNS, read_log
@@ -277,3 +278,22 @@ class TestRefusals:
         run = toy_run(learning_rate=1e30, schedule="constant", gradient_clip=None, averaging=0.0)
         with pytest.raises(InputError, match="diverged"):
             train(run, data, toy_split(data), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("threads", "seen"), [(None, 1), (2, 2)])
+def test_small_steps_use_one_thread_unless_told_how_many(data, tmp_path, monkeypatch, threads, seen):
+    found, forward = set(), Model.forward
+
+    def counted(self, *words, differentiable=False, **settings):
+        found.update({torch.get_num_threads()} if differentiable else ())
+        return forward(self, *words, differentiable=differentiable, **settings)
+
+    monkeypatch.setattr(Model, "forward", counted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train(toy_run(epochs=1, threads=threads), data, random_split(data, 20, 10, 8, seed=0), tmp_path / "run")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert found == {seen}

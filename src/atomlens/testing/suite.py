@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atomlens.model import Model, Structure
+from atomlens.ops.threads import threads_for
 from atomlens.testing import autograd, bookkeeping, derivatives, limits, multipoles, openings, symmetry, tables
 from atomlens.testing.result import Check, CheckResult
 from atomlens.testing.subject import Subject
@@ -68,7 +69,8 @@ def check_model(model: Model, *, cases: Sequence[Structure] | None = None, stric
         InputError: a case that no model could take.
     """
     subject = Subject.of(model, cases)
-    results = [check.run(subject) for check in CHECKS.values()]
+    with threads_for(0):  # the structures are small
+        results = [check.run(subject) for check in CHECKS.values()]
     violated = [str(result) for result in results if result.passed is False]
     if strict and violated:
         raise AssertionError(

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -31,6 +31,7 @@ from atomlens.evaluation import batches_by_pairs, predict_source
 from atomlens.files import check_folder
 from atomlens.model import Model
 from atomlens.model_file import load_model, save_model
+from atomlens.ops.threads import threads_for
 from atomlens.progress import Reporter, say, track
 from atomlens.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
 from atomlens.training.config import RunConfig, TrainingConfig
@@ -270,16 +271,23 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.progress.step, self._share_done())
         self.optimizer.zero_grad()
-        # Gradients are averaged over processes; the factor makes that the average over structures.
-        loss = self.loss_module(work) * (len(share) * world / len(rows))
-        self.fabric.backward(loss, inputs=_trained(self.model))
-        if self.config.gradient_clip is not None:
-            self.fabric.clip_gradients(
-                self.loss_module, self.optimizer, max_norm=self.config.gradient_clip, error_if_nonfinite=False
-            )
-        self.optimizer.step()
-        self._average()
+        with self._threads(work.batch.numbers.shape[0]):
+            # Gradients are averaged over processes; the factor makes that the average over structures.
+            loss = self.loss_module(work) * (len(share) * world / len(rows))
+            self.fabric.backward(loss, inputs=_trained(self.model))
+            if self.config.gradient_clip is not None:
+                self.fabric.clip_gradients(
+                    self.loss_module, self.optimizer, max_norm=self.config.gradient_clip, error_if_nonfinite=False
+                )
+            self.optimizer.step()
+            self._average()
         return float(self.fabric.all_reduce(loss.detach(), reduce_op="mean"))  # type: ignore[arg-type]
+
+    def _threads(self, atoms: int) -> AbstractContextManager[None]:
+        """One thread for steps too small to share out, unless the user has said how many."""
+        if self.config.threads is not None:
+            return nullcontext()
+        return threads_for(atoms * self.model.representation.n_features**2)
 
     @torch.no_grad()
     def _average(self) -> None:
