@@ -3,7 +3,7 @@
     python experiments/run.py --data DATA --out runs [RECIPE ...]
 
 DATA holds qm7.npz, qm9.npz, ethanol.npz, mlearn.npz, materials_project.npz and water_dipole_polarizability.npz.
-Finished runs are not repeated, interrupted ones go on; a recipe takes up to 15 minutes on one core.
+Finished runs are not repeated, interrupted ones go on; a recipe takes up to 15 minutes on one core, the large one 25.
 """
 
 import argparse
@@ -23,13 +23,17 @@ DATA = {
     "qm7_schnet": "qm7.npz",
     "qm7_wacsf": "qm7.npz",
     "qm9_u0": "qm9.npz",
+    "qm9_u0_dtnn": "qm9.npz",
+    "qm9_u0_bp": "qm9.npz",
     "qm9_homo": "qm9.npz",
     "qm9_mu_schnet": "qm9.npz",
+    "qm9_mu_dtnn": "qm9.npz",
     "qm9_mu_bp": "qm9.npz",
     "water": ("water", "water_dipole_polarizability.npz"),
     "mlearn_silicon": ("silicon", "mlearn.npz"),
     "mlearn_molybdenum": ("molybdenum", "mlearn.npz"),
     "materials_project": ("crystals", "materials_project.npz"),
+    "materials_project_large": ("crystals", "materials_project.npz"),
 }
 
 
