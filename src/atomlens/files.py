@@ -57,7 +57,7 @@ def read_json(path: str | Path) -> Any:
         raise InputError("is not valid JSON; write it again or restore it", file=str(path)) from None
 
 
-def check_folder(path: str | Path, *, resuming: bool = False) -> Path:
+def check_folder(path: str | Path, *, resuming: bool = False, resumable: bool = True) -> Path:
     """Refuse an output folder that cannot be used; it is made when the first file is written.
 
     Raises:
@@ -69,7 +69,8 @@ def check_folder(path: str | Path, *, resuming: bool = False) -> Path:
     # Names with a leading dot are what a killed process left of a file that it was still writing.
     if not resuming and folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise InputError(
-            "is not empty; choose another output folder (a run in it goes on with --resume)", file=str(folder)
+            f"is not empty; choose another output folder{' (a run in it goes on with --resume)' if resumable else ''}",
+            file=str(folder),
         )
     return folder
 

@@ -252,7 +252,9 @@ class TestExplain:
             (("--show", "5"), "there is no structure 5"),
             (("--show", "a"), "--show takes numbers such as 0,1,2, not 'a'"),
             (("--analysis", "contribution"), "unknown analysis 'contribution'; did you mean 'contributions'?"),
-            (("--isovalue", "-1"), "isovalue"),
+            (("--isovalue", "-1"), "--isovalue must be above 0"),
+            (("--show", "²"), "--show takes numbers"),
+            (("--plane", "0,0,1"), "three different atoms"),
         ],
     )
     def test_impossible_wishes(self, run, model_path, structures, tmp_path, words, said):

@@ -259,7 +259,7 @@ class TestExactFilters:
         assert run(*words, tmp_path / "exact", "--exact-filters").code == 0
         assert run(*words, tmp_path / "tabulated").code == 0
         one, other = (
-            json.loads((tmp_path / name / "contributions" / "1_C2H6O" / "panel.json").read_text())["values"]
+            json.loads((tmp_path / name / "contributions" / "structure_1_C2H6O" / "panel.json").read_text())["values"]
             for name in ("exact", "tabulated")
         )
         assert one != other

@@ -166,6 +166,14 @@ def test_slopes_are_those_of_central_differences(model):
     assert path.integrated == pytest.approx(path.energy[-1] - path.energy[0], abs=1e-4 * np.abs(path.slope).max())
 
 
+@pytest.mark.parametrize("switched_off", [torch.no_grad, torch.inference_mode])
+def test_slopes_where_gradients_are_switched_off(dtnn, switched_off):
+    with switched_off():
+        inside = alchemical_path(dtnn, START, END, MAPPING, steps=4, slopes=True)
+        assert alchemical_path(dtnn, START, END, MAPPING, steps=4).energy == pytest.approx(inside.energy, abs=1e-9)
+    np.testing.assert_array_equal(inside.slope, alchemical_path(dtnn, START, END, MAPPING, steps=4, slopes=True).slope)
+
+
 def test_where_the_end_lies_does_not_matter_but_its_handedness_does(dtnn):
     ends = [bent(END, seed) for seed in (1, 1)]
     ends[1].positions = Rotation.from_rotvec([1.0, 2.0, 0.5]).apply(ends[1].positions) + 7.0
@@ -205,6 +213,11 @@ def test_the_baseline_is_mixed_as_well():
         ({"mapping": [(0, 1), (1, 1)]}, "atom 1 of the end twice"),
         ({"mapping": [(0, 5)]}, "atom 5 of the end, whose last one is 4"),
         ({"mapping": [(-1, 0)]}, "atom -1 of the start"),
+        ({"mapping": [(0, 1, 2)]}, "no list of pairs"),
+        ({"mapping": [(0, 1, 2), (3, 4, 0)]}, "no list of pairs"),
+        ({"mapping": [0, 1]}, "no list of pairs"),
+        ({"mapping": [(0.5, 1)]}, "no list of pairs"),
+        ({"geometry": "nonsense"}, "cannot be 'nonsense'; choose 'fixed' or 'interpolated'"),
         ({"steps": 1}, "two ends"),
         ({"end": Atoms("OH2", [[0, 0, 0], [0, 0, 1], [0, 1, 0]])}, "end of the path O is an element"),
         ({"start": bulk("C")}, "periodic"),

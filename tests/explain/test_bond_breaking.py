@@ -396,3 +396,54 @@ def test_a_result_draws_itself(models):
     np.testing.assert_array_equal(axes.get_lines()[0].get_ydata(), found.first)
     assert len(bond_sensitivity(models["schnet"], "C", "C", [1.0, 2.0]).plot().axes[0].get_lines()) == 1
     assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def stretched(name, lengths):
+    frames = [molecule(name) for _ in lengths]
+    for frame, length in zip(frames, lengths, strict=True):
+        frame.positions *= length / frame.get_distance(0, 1)
+    return [AtomicSystem.from_ase(frame) for frame in frames]
+
+
+@pytest.mark.parametrize("name", ["H2", "H2O"])
+def test_data_with_one_distance_have_their_curve_and_no_story(models, name):
+    chosen = {key: models[key] for key in ("schnet", "dtnn")}
+    found = ANALYSIS.of_models(subject(chosen, [AtomicSystem.from_ase(molecule(name))] * 5))
+    apart = molecule(name).get_distance(0, 1)
+    title = "H-H" if name == "H2" else "H-O"
+    assert f"at practically one distance: {title} at {apart:.2f} Å" in found.reading
+    assert "widen" not in found.reading
+    assert "changes most" not in found.reading
+    assert "cannot be compared" in found.trust
+    assert not found.tables
+    assert {check.name: check.passed for check in found.checks} == {"exact derivatives": True, "equal atoms": True}
+    curves = [series for series in found.views[0].series if series.name.startswith("schnet")]
+    # Scaled to one where data are, at the distance of the grid that is nearest.
+    assert max(np.interp(apart, curve.x, curve.y) for curve in curves) == pytest.approx(1.0, abs=0.1)
+    assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_one_kind_of_pair_at_one_distance_leaves_the_others_their_story(models):
+    waters = [molecule("H2O") for _ in range(8)]
+    for frame, angle in zip(waters, np.linspace(90.0, 125.0, 8), strict=True):
+        frame.set_angle(1, 0, 2, angle)  # the bonds keep their length
+    found = ANALYSIS.of_models(subject({"schnet": models["schnet"]}, [AtomicSystem.from_ase(each) for each in waters]))
+    assert {row[0] for row in found.tables[0].rows} == {"H-H"}
+    assert "(H-H) among the distances of the data" in found.reading
+    assert "at practically one distance: H-O at 0.97 Å" in found.reading
+    assert set(found.facts["pairs"]) == {"H-H", "H-O"}
+    assert "peak" not in found.facts["pairs"]["H-O"]["models"]["schnet"]
+
+
+def test_pairs_beyond_the_cutoff_are_not_heard(models):
+    far = stretched("H2", [7.0, 8.0, 9.0])
+    with pytest.raises(InputError, match="model schnet hears no two atoms of these data, which are 7"):
+        ANALYSIS.of_models(subject({"schnet": models["schnet"]}, far))
+    assert "(H-H) among" in ANALYSIS.of_models(subject({"dtnn": models["dtnn"]}, far)).reading
+
+
+def test_one_structure_is_not_many(models):
+    lone = [AtomicSystem.from_ase(molecule("C2H6"))]
+    assert ANALYSIS.of_models(subject({"schnet": models["schnet"]}, lone)).trust.startswith(
+        "Pair distances of 1 structure of the data."
+    )

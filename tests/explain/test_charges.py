@@ -347,12 +347,30 @@ class TestPanel:
         assert factors[0] == -factors[1]
         assert sum(isinstance(view, Chart) for view in panel.views) == 2
 
-    def test_charges_that_do_not_add_up_fail(self):
-        panel = analysis.ANALYSIS.of_models(subject(dipole_model(conserve_charge=False)))
-        assert {check.name: check.passed for check in panel.checks} == {
-            "charges add up": False,
-            "dipole of the charges": True,
-        }
+    @pytest.mark.parametrize("conserved", [True, False])
+    def test_charges_that_do_not_add_up_are_a_fault_only_where_the_model_sees_to_it(self, conserved):
+        asked = subject(dipole_model(conserve_charge=conserved))
+        wrong = dict(asked.predicted(asked.models[0]))
+        wrong["charges"] = wrong["charges"] + 0.2
+        asked._store["predictions", "model 0"] = wrong
+        check = analysis.ANALYSIS.of_models(asked).checks[0]
+        assert (check.name, check.passed, check.claim) == ("charges add up", False, not conserved)
+
+    def test_elements_that_do_not_vary_are_left_out_of_the_words(self, model):
+        taught = learned(model, "dipole")
+        water = taught.predict(molecule("H2O"))
+        key = {"labels": {"charges": {"key": "loewdin_charges", "unit": "e"}}}
+        labels = {"charges": np.array([-0.4, 0.1, 0.3]), "dipole": water["dipole"][None]}
+        bent = replace(dataset(("H2O",), labels, metadata=key))
+        bent.positions[1] += 0.1
+        reading = analysis.ANALYSIS.of_models(subject(taught, data=bent)).reading
+        assert reading.startswith("Over 1 structure, ")
+        assert "unrelated) of H " in reading
+        assert "not defined" not in reading
+        lone = dataset(("CO",), {"charges": np.array([0.2, -0.2])}, metadata=key)
+        reading = analysis.ANALYSIS.of_models(subject(taught, data=lone)).reading
+        assert "Within an element" not in reading
+        assert "As Löwdin charges, " in reading
 
     def test_ions_have_no_dipole_to_compare(self):
         ions = dipole_model(charges=(0.0, 1.0))

@@ -1,6 +1,7 @@
 import copy
 import importlib.util
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from ase.io.cube import read_cube
 from atomlens.data.dataset import Dataset
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
-from atomlens.explain.electrostatics import electrostatics, potential_comparison, quantum_potential
+from atomlens.explain.electrostatics import electrostatics, quantum_potential
 from atomlens.explain.electrostatics.charge_sign import latent_charges
 from atomlens.explain.electrostatics.point_charges import (
     CLOSEST,
@@ -27,6 +28,7 @@ from atomlens.explain.electrostatics.point_charges import (
 )
 from atomlens.explain.electrostatics.potential_comparison import compare_potentials
 from atomlens.explain.panel import AtomValues, Chart, Surface, Volume
+from atomlens.explain.probes import isosurface
 from atomlens.explain.probes.field import Grid, Plane
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.model import Model, ModelConfig
@@ -97,6 +99,16 @@ class TestPointCharges:
         assert coulomb_potential([1.0], one, one)[0] == np.inf
         assert coulomb_potential([1.0], one, one, closest=0.5)[0] == pytest.approx(2.0 * COULOMB)
         assert coulomb_potential([1.0], one, one + 1.0, closest=0.5)[0] == pytest.approx(COULOMB / np.sqrt(3.0))
+
+    def test_at_the_place_of_an_atom_without_a_charge_it_is_that_of_the_others(self):
+        positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]])
+        found = coulomb_potential([0.0, 1.0], positions, positions)
+        assert found.tolist() == [COULOMB / 2.0, np.inf]
+        assert coulomb_potential([0.0, 0.0], positions, positions).tolist() == [0.0, 0.0]
+
+    def test_points_that_are_not_numbers_are_refused(self):
+        with pytest.raises(InputError, match=r"not a number \(NaN\)"):
+            coulomb_potential([1.0], np.zeros((1, 3)), [[0.0, np.nan, 1.0]])
 
     def test_chunks_change_nothing(self, monkeypatch):
         rng = np.random.default_rng(0)
@@ -230,21 +242,27 @@ class TestComparison:
         known = {"a": np.array([1.0, 1.0, -1.0, 2.0]), "b": np.array([1.0, -0.001, -1.0, -2.0])}
         assert replace(found, on_surface=known).agreement("b")[1] == 2 / 3
 
-    def test_refusals(self, monkeypatch):
+    def test_refusals(self):
         salt = bulk("NaCl", "rocksalt", a=5.6)
         with pytest.raises(InputError, match="is periodic"):
             compare_potentials({"function": lambda points: points[..., 0]}, salt)
         with pytest.raises(InputError, match="no charges to compare"):
             compare_potentials({}, molecule("H2O"))
 
-        def missing(*_):
-            raise InputError("surfaces need scikit-image")
+    def test_without_a_surface_it_says_why(self, monkeypatch):
+        def compared():
+            return compare_potentials({"a": [-0.6, 0.3, 0.3]}, molecule("H2O"), spacing=1.0)
 
-        monkeypatch.setattr(potential_comparison, "isosurface", missing)
-        found = compare_potentials({"a": [-0.6, 0.3, 0.3]}, molecule("H2O"), spacing=1.0)
-        assert found.to_dict() == {}
-        with pytest.raises(InputError, match=r"atomlens\[explain\]"):
-            found.plot_surfaces()
+        with monkeypatch.context() as missing:
+            missing.setitem(sys.modules, "skimage", None)
+            found = compared()
+            assert found.to_dict() == {}
+            with pytest.raises(InputError, match=r"scikit-image.*atomlens\[explain\]"):
+                found.plot_surfaces()
+        pytest.importorskip("skimage")
+        monkeypatch.setattr(isosurface, "MAX_NODES", 10)
+        with pytest.raises(InputError, match=r"^a surface around .* has too many points"):
+            compared().plot_surfaces()
 
 
 class TestPanel:
@@ -272,8 +290,8 @@ class TestPanel:
         )
         lowest, highest = np.argsort(charges)[[0, -1]]
         symbols = molecule("CH3OH").get_chemical_symbols()
-        assert f"gives {symbols[lowest]}{lowest} the most negative charge" in panel.reading
-        assert f"{symbols[highest]}{highest} the most positive one" in panel.reading
+        assert f"gives {symbols[lowest]}{lowest} the lowest charge" in panel.reading
+        assert f"{symbols[highest]}{highest} the highest" in panel.reading
         assert "atomlens[xtb]" in panel.trust
         panel.files["electrostatic_potential.cube"](tmp_path / "a.cube")
         with (tmp_path / "a.cube").open() as file:
@@ -318,20 +336,65 @@ class TestPanel:
 
     @pytest.mark.usefixtures("without_xtb")
     def test_without_a_surface_the_rest_is_shown(self, model, monkeypatch):
-        def missing(*_):
-            raise InputError("surfaces need scikit-image")
-
-        monkeypatch.setattr(potential_comparison, "isosurface", missing)
+        monkeypatch.setitem(sys.modules, "skimage", None)
         panel = self.panel(model)
         assert [type(view) for view in panel.views] == [AtomValues, Volume]
-        assert "atomlens[explain]" in panel.trust
+        assert "scikit-image; install it with: pip install 'atomlens[explain]'." in panel.trust
         assert "surface" not in panel.facts
+
+    @pytest.mark.usefixtures("without_xtb")
+    def test_a_molecule_too_large_for_a_surface_is_told_from_a_missing_package(self, model, monkeypatch):
+        pytest.importorskip("skimage")
+        monkeypatch.setattr(isosurface, "MAX_NODES", 10)
+        panel = self.panel(model)
+        assert "has too many points" in panel.trust
+        assert "scikit-image" not in panel.trust
 
     @pytest.mark.usefixtures("without_xtb")
     def test_checks_can_fail(self):
         loose = self.panel(dipole_model(conserve_charge=False))
         # Charges that do not add up to zero: the far potential is still that of their own sum and dipole.
         assert {check.name: check.passed for check in loose.checks} == {"charges add up": False, "far potential": True}
+
+    @pytest.mark.usefixtures("without_xtb")
+    @pytest.mark.parametrize("conserved", [True, False])
+    def test_that_charges_add_up_is_a_claim_where_the_model_does_not_see_to_it(self, conserved):
+        asked = subject(dipole_model(conserve_charge=conserved))
+        entry = asked.models[0]
+        wrong = dict(asked.of_structure(entry, 1))
+        wrong["charges"] = wrong["charges"] + 1.0
+        asked._store["structure", entry.name, 1] = wrong
+        check = electrostatics.ANALYSIS.of_structure(asked, 1).checks[0]
+        assert (check.name, check.passed, check.claim) == ("charges add up", False, not conserved)
+
+    @pytest.mark.usefixtures("without_xtb")
+    @pytest.mark.parametrize(
+        ("charges", "start", "end"),
+        [
+            ([0.76, 0.12, 0.12], "H1 the lowest charge, +0.12 e, and O0 the highest, +0.76 e.", "potential negative."),
+            ([-0.76, -0.12, -0.12], "O0 the lowest charge, −0.76 e", "nowhere on it is the potential positive."),
+            (
+                [-0.6, 0.3, 0.3],
+                "O0 the lowest charge, −0.60 e",
+                "where the potential is negative (blue, dashed lines).",
+            ),
+        ],
+    )
+    def test_words_fit_potentials_of_one_sign(self, model, charges, start, end):
+        pytest.importorskip("skimage")
+        scene = electrostatics._scene(subject(model), 0)
+        scene = replace(scene, models={scene.name: np.array(charges)})
+        words = electrostatics._reading(scene)
+        assert start in words
+        assert words.endswith(end)
+        assert ("nowhere" in words) == (np.ptp(np.sign(charges)) == 0)
+
+    @pytest.mark.usefixtures("without_xtb")
+    def test_a_model_without_a_potential_has_no_correlation(self, model):
+        pytest.importorskip("skimage")
+        scene = electrostatics._scene(subject(model), 0)
+        scene = replace(scene, models={scene.name: np.array([-0.6, 0.3, 0.3]), "other": np.zeros(3)})
+        assert "Correlation" not in electrostatics._trust(scene)
 
     @pytest.mark.usefixtures("without_xtb")
     def test_a_wrong_dipole_is_found_far_away(self, model):
@@ -344,7 +407,7 @@ class TestPanel:
         lone = subject(model, names=("CH4",))
         lone = replace(lone, systems=(AtomicSystem.from_ase(Atoms("O")),), names=("O",))
         panel = electrostatics.ANALYSIS.of_structure(lone, 0)
-        assert "no potential" in panel.reading
+        assert panel.reading == "All charges that model 0 gives to atoms of this structure are smaller than 0.005 e."
         assert all(check.passed for check in panel.checks)
         json.dumps(panel.to_dict(), allow_nan=False)
 
@@ -369,6 +432,10 @@ class TestQuantumPotential:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyscf" else found(name))
         with pytest.raises(InputError, match=r"pip install 'atomlens\[pyscf\]'"):
             quantum_potential.quantum_potential(molecule("H2O"), np.zeros((1, 3)))
+
+    def test_a_fraction_of_an_electron_is_refused(self):
+        with pytest.raises(InputError, match=r"its charge 0\.4 e is no whole number"):
+            quantum_potential.quantum_potential(Atoms("H", info={"charge": 0.4}), np.ones((1, 3)))
 
     def test_of_a_hydrogen_atom_is_that_of_its_orbital(self):
         pytest.importorskip("pyscf")

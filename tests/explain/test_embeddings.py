@@ -416,3 +416,47 @@ def test_circles_are_parted_and_others_stay():
     assert pdist(found).min() > 0.4 * 0.99
     np.testing.assert_array_equal(found[3], points[3])
     np.testing.assert_allclose(found[:3].mean(axis=0), points[:3].mean(axis=0), atol=1e-12)
+
+
+def test_a_panel_without_a_score_of_groups():
+    """Ten elements that fill two periods have hardly two of a group."""
+    panel = ANALYSIS.of_models(subject(made([1, 3, 4, 5, 6, 7, 8, 9, 10, 11])))
+    assert {entry["classes"] for entry in panel.facts["clusters"]} == {"period", "block"}
+    assert "Chance is 1000 random redistributions of periods or blocks" in panel.trust
+    assert "6 of them with another of their group" in panel.reading
+
+
+def test_large_classes_are_permuted_at_random():
+    generator = np.random.default_rng(18)
+    places, order = generator.normal(size=(9, 1)), np.arange(9)
+    found, overall = order_within_classes(places, ["a"] * 9, order)
+    exact = kendalltau(places[:, 0], order, method="exact")
+    assert found["a"].taus == pytest.approx((exact.statistic,))
+    spread = np.sqrt(exact.pvalue * (1 - exact.pvalue) / 5_000)
+    assert found["a"].p == pytest.approx(exact.pvalue, abs=4 * spread)
+    assert order_within_classes(places, ["a"] * 9, order) == (found, overall)
+    assert order_within_classes(places, ["a"] * 9, order, seed=1)[0]["a"].p != found["a"].p
+    many, _ = order_within_classes(generator.normal(size=(60, 2)), ["a"] * 60, np.arange(60))
+    assert 0.0 < many["a"].p <= 1.0
+    perfect, _ = order_within_classes(np.arange(60.0)[:, None], ["a"] * 60, np.arange(60))
+    assert perfect["a"].p == pytest.approx(1 / 5_001)
+
+
+def test_elements_without_a_group_are_no_group():
+    assert order_within_classes(np.eye(5)[:, :2], [None] * 5, np.arange(5)) == ({}, 1.0)
+    metals = [*range(21, 31), *range(39, 47), *range(57, 71)]
+    panel = ANALYSIS.of_models(subject(made(metals)))
+    assert "0" not in panel.facts["order_within_groups"]["embedding"]["groups"]
+    of_groups = [entry for entry in panel.facts["clusters"] if entry["classes"] == "group"]
+    assert [entry["elements"] for entry in of_groups] == [16, 16]  # eight of the fourth period, eight of the fifth
+    lanthanides = ANALYSIS.of_models(subject(made(range(57, 71))))
+    assert lanthanides.facts["order_within_groups"]["embedding"] == {"groups": {}, "p": 1.0}
+
+
+def test_the_control_says_how_often_it_fails_by_chance():
+    panel = ANALYSIS.of_models(subject(planted()))
+    (control,) = [check for check in panel.checks if check.name == "control: the random start"]
+    draws = 1_000
+    limit = float(control.limit.split()[2])
+    failing = sum((1 + reached) / (1 + draws) < limit for reached in range(draws + 1))  # of 1,001 equally likely ranks
+    assert f"fails for 1 of {round((draws + 1) / failing)} models" in control.what

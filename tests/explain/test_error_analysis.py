@@ -171,6 +171,13 @@ def test_the_panel_says_what_it_found(panel, data):
     }
 
 
+def test_of_the_worst_hundredth_it_speaks_from_a_hundred_structures_on(panel, data):
+    assert "hundredth" not in panel.reading  # 80 structures
+    model, twice = build(1), np.concatenate([np.arange(COUNT), np.arange(20)])
+    more = ANALYSIS.of_models(subject({"only": model}, labelled(data, model, 0.1).subset(twice)))
+    assert "and the worst hundredth of the structures makes" in more.reading
+
+
 def test_the_panel_agrees_with_evaluate(panel, data):
     model = build(1)
     errors = evaluate(model, labelled(data, model, 0.1, forces=0.2), title="").errors

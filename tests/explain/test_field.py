@@ -157,3 +157,9 @@ class TestAtomsNear:
             expected |= {(index, round(float(x), 6), round(float(y), 6)) for x, y, _ in places[inside]}
         assert found == expected
         assert len(found) > 1
+
+
+@pytest.mark.parametrize("atoms", [(0, 0, 1), (0, 1, 0), (1, 0, 0)])
+def test_a_plane_needs_three_different_places(atoms):
+    with pytest.raises(InputError, match="lie on one line"):
+        Plane.through(molecule("H2O"), atoms)

@@ -345,6 +345,19 @@ def test_panel_of_models():
     assert len(panel.views) == 4
 
 
+def test_numbers_of_one_are_singular():
+    model = small(filters=3)
+    networks = model.representation.filters
+    with torch.no_grad():  # all filters are one and the same
+        networks.second_weight.copy_(networks.second_weight[..., :1].expand_as(networks.second_weight).clone())
+        networks.second_bias.copy_(networks.second_bias[..., :1].expand_as(networks.second_bias).clone())
+    model.refine_tables()
+    panel = ANALYSIS.of_models(subject(model, data=dataset(molecule("C6H6"))))
+    assert set(panel.facts["shapes"]) == {1}
+    assert "combinations of only 1 shape (99%" in panel.reading
+    assert "No two atoms of 1 structure are" in panel.reading
+
+
 def test_panel_of_dtnn_alone():
     panel = ANALYSIS.of_models(subject(made(name="dtnn"), data=dataset(molecule("C6H6"))))
     assert all(check.passed for check in panel.checks), panel.checks
@@ -402,3 +415,32 @@ def test_molecules_and_models_without_convolutions_have_no_periodic_filters():
         ANALYSIS.of_structure(subject(made(**DTNN), shown=[bulk("C")]), 0)
     with pytest.raises(InputError, match="model m0 has no filters"):
         ANALYSIS.of_models(subject(made(name="behler_parrinello")))
+
+
+@pytest.mark.parametrize("crystal", [bulk("Al"), bulk("Al", cubic=True), bulk("Al") * (2, 1, 1)], ids=len)
+def test_images_of_the_atom_itself_are_heard_where_only_one_lattice_is(crystal):
+    """In aluminium every neighbour is an image of the atom; the sum runs over all of the lattice but the atom."""
+    torch.manual_seed(0)
+    model = Model(ModelConfig.parse({"representation": {"name": "schnet", "features": 4, "cutoff": 5.0}}), [13])
+    primitive = np.asarray(bulk("Al").cell)
+    steps = np.indices((9, 9, 9)).reshape(3, -1).T - 4
+    distances = np.linalg.norm(steps @ primitive, axis=1)
+    near = distances[(distances > 0.1) & (distances < 5.0)]
+    expected = radial_filters(model, near).values.sum(axis=1)
+    np.testing.assert_allclose(image_sum(model, crystal, primitive[0]), expected, atol=1e-6)
+
+
+def test_one_filter_and_one_neighbour_are_singular():
+    pair = Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.4]], cell=[20, 20, 20], pbc=True)
+    panel = ANALYSIS.of_structure(subject(small(filters=1), shown=[pair], data=dataset(pair)), 0)
+    assert panel.reading.startswith("Drawn is the strongest filter of the first interaction")
+    assert "An atom hears 1 neighbour here" in panel.reading
+    assert panel.reading.endswith("in 1 structure of the data.")
+    panel = ANALYSIS.of_models(subject(small(filters=1), data=dataset(pair)))
+    assert "multiplied by 1 filter W(d) in each" in panel.reading
+    assert "combinations" not in panel.reading
+
+
+def test_a_crystal_among_data_without_pairs():
+    panel = ANALYSIS.of_structure(subject(small(), shown=[graphite()], data=dataset(Atoms("He"))), 0)
+    assert "structures of the data" not in panel.reading

@@ -125,3 +125,11 @@ def test_without_scikit_image_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r"pip install 'atomlens\[explain\]'"):
         isosurface(molecule("H2O"))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(-1.0, "above 0"), (0.0, "above 0"), (np.nan, "above 0"), (1e4, "smaller than the grid")]
+)
+def test_values_without_a_surface_are_refused(value, said):
+    with pytest.raises(InputError, match=said):
+        isosurface(molecule("H2O"), value)

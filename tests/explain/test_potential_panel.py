@@ -79,11 +79,11 @@ def test_says_where_the_extremes_are(methanol):
     low, high = (
         f"{value / KCAL_PER_MOL:+.1f}".replace("-", "−") for value in (surface.values.min(), surface.values.max())
     )
-    assert f"({low} kcal/mol) and least" in panel.reading
+    assert f"({low} kcal/mol) and highest" in panel.reading
     assert f"({high} kcal/mol)" in panel.reading
     atom = panel.facts["surfaces"]["H"]["minimum"]["atom"]
     symbol = molecule("CH3OH").symbols[atom]
-    assert re.search(rf"a probe H is favoured most [^(]*\b{symbol}{atom}\b", panel.reading)
+    assert re.search(rf"a probe H [^(]* lowest [^(]*\b{symbol}{atom}\b", panel.reading)
     assert "not the energy of bringing an atom there" in panel.reading
 
 

@@ -402,7 +402,9 @@ def dataset(systems):
 
 def subject(models, systems, shown=()):
     named = tuple(NamedModel(name, model) for name, model in models.items())
-    return Subject(named, tuple(shown), tuple("s" for _ in shown), dataset(systems), ExplainConfig())
+    return Subject(
+        named, tuple(shown), tuple(f"s{place}" for place in range(len(shown))), dataset(systems), ExplainConfig()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -480,6 +482,31 @@ class TestRanking:
         found = ANALYSIS.of_models(subject({"one": model}, [system("C5H5N"), system("bicyclobutane")]))
         assert "C3 rings (2)" in found.reading
         assert "One model" in found.trust
+
+    def test_rings_that_are_all_alike_have_no_ranking_to_compare(self, model):
+        panel = ANALYSIS.of_models(subject({"one": model, "other": made(seed=1)}, [system("C6H6")] * 20))
+        assert panel.facts["rankings"]["C6"]["kendall_tau"] == {"other": None}
+        assert json.dumps(panel.to_dict(), allow_nan=False)
+        assert "ranking kept by another training" not in [check.name for check in panel.checks]
+        assert "nan" not in panel.trust + panel.reading
+        assert "too few rings of different energies to compare rankings" in panel.trust
+
+    def test_a_molecule_at_fault_is_located_in_the_data(self, model, systems, monkeypatch):
+        def refusing(each):
+            if len(each.numbers) == len(systems[1].numbers):
+                raise InputError("has a fault")
+            return find_rings(each)
+
+        monkeypatch.setattr("atomlens.explain.rings.rings.find_rings", refusing)
+        diamonds = [AtomicSystem.from_ase(bulk("C"))] * 3
+        with pytest.raises(InputError, match="structure 4: has a fault"):
+            ANALYSIS.of_models(subject({"one": model}, [*diamonds, system("CH4"), systems[1]]))
+
+    def test_a_missing_rdkit_is_no_fault_of_a_structure(self, model, systems, monkeypatch):
+        monkeypatch.setitem(sys.modules, "rdkit", None)
+        with pytest.raises(InputError, match="finding rings needs RDKit") as caught:
+            ANALYSIS.of_models(subject({"one": model}, systems))
+        assert caught.value.structure is None
 
     def test_data_without_rings(self, model):
         with pytest.raises(InputError, match="no molecule of the data has a ring"):

@@ -176,6 +176,23 @@ class TestScore:
         assert facts["score"] is None
         assert facts["per_element"]["C"]["score"] is None
 
+    def test_rounding_of_single_precision_has_no_score(self):
+        numbers, offsets = np.tile([8, 1, 1], 3), np.array([0, 3, 6, 9])
+        rng = np.random.default_rng(0)
+        noise = rng.normal(size=len(numbers)) * 1e-7
+        values = np.tile([-9.0, 2.0, 2.0], 3) * (1.0 + noise) + np.zeros((2, 1))
+        found = partition_stability(values, numbers, offsets)
+        assert np.isnan(found.score)
+        assert np.isnan(found.score_beyond_totals)
+        clear = partition_stability(values + 1e-4 * rng.normal(size=len(numbers)), numbers, offsets)
+        assert clear.score == pytest.approx(1.0)
+
+    def test_differences_of_what_networks_add_are_rounding_of_that(self):
+        numbers, offsets = np.tile([7, 7], 3), np.array([0, 2, 4, 6])
+        values = 1e-8 * np.random.default_rng(0).normal(size=6) + np.zeros((2, 1))
+        assert partition_stability(values, numbers, offsets).score == pytest.approx(1.0)
+        assert np.isnan(partition_stability(values, numbers, offsets, sizes=np.array([0.5, 0.5])).score)
+
 
 def test_correlations_and_slopes_are_those_of_linear_regression():
     numbers, offsets = varied()
@@ -282,6 +299,26 @@ class TestPanel:
         model = random_model(0)
         panel = ANALYSIS.of_models(subject_of(model, model))
         assert [check.name for check in panel.checks if not check.passed] == ["energy contribution: models"]
+
+    def test_different_models_that_say_the_same_by_symmetry_are_told_from_the_same_model(self):
+        hydrogen = Dataset.from_arrays(
+            np.ones(4, dtype=int), np.array([[0.0, 0, 0], [0, 0, 0.74]] * 2), np.array([2, 2]), {}
+        )
+        models = [random_model(seed, ("dipole",)) for seed in (0, 1)]
+        panel = ANALYSIS.of_models(subject_of(*models, data=hydrogen))
+        assert {check.name: check.passed for check in panel.checks} == {"charge: totals": True, "charge: models": True}
+        assert "There is no score" in panel.reading
+        assert "nan" not in panel.reading + panel.trust + panel.views[0].title
+        assert "shuffled" not in panel.trust
+        twice = ANALYSIS.of_models(subject_of(models[0], models[0], data=hydrogen))
+        assert not {check.name: check.passed for check in twice.checks}["charge: models"]
+
+    def test_scores_are_said_to_be_checked_against_chance_only_where_they_are(self, panel):
+        assert "Every score is checked" in panel.trust
+        one = ANALYSIS.of_models(subject_of(random_model(0), random_model(1), data=molecules().subset(np.array([0]))))
+        assert "chance" not in " ".join(check.name for check in one.checks)
+        assert "over 1 structure." in one.trust
+        assert "shuffled" not in one.trust
 
     def test_chance_is_a_check_that_can_fail(self, monkeypatch):
         monkeypatch.setattr(stability, "_shuffled", lambda values, _numbers, _generator: values)

@@ -11,8 +11,9 @@ from atomlens.data.dataset import Dataset
 from atomlens.errors import InputError
 from atomlens.explain.analyses import ANALYSES
 from atomlens.explain.panel import Analysis, Panel
+from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.model import Model, ModelConfig
-from atomlens.study.explanation import chosen_analyses, explain_models, make_subject
+from atomlens.study.explanation import chosen_analyses, explain_models, make_subject, run_analyses
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +111,34 @@ def test_a_registered_analysis_is_complete():
         assert row.title
         assert row.definition.endswith(".")
         assert row.source
+
+
+def test_models_of_one_name_are_refused(model):
+    entry = NamedModel("m", model)
+    with pytest.raises(InputError, match="names of their own"):
+        Subject((entry, entry), (), (), None, ExplainConfig())
+
+
+@pytest.mark.parametrize(("models", "shown"), [({}, None), (None, [])])
+def test_nothing_to_explain_is_said(model, data, models, shown):
+    with pytest.raises(InputError, match="nothing to explain without a model and a structure"):
+        make_subject({"m": model} if models is None else models, data, shown=shown)
+
+
+def test_a_structure_asked_for_twice_is_shown_once(model, data):
+    assert make_subject({"m": model}, data, shown=[1, 1]).names == ("1 CH4",)
+
+
+def test_numbers_that_json_has_no_word_for_cost_no_panel(model, data, registered, tmp_path):
+    facts = {"tau": float("nan"), "more": [1.0, float("inf")]}
+    registered(analysis(of_models=lambda _: Panel("mine", facts=facts)))
+    explain_models({"m": model}, data, tmp_path / "out")
+    stored = json.loads((tmp_path / "out" / "mine" / "models" / "panel.json").read_text())
+    assert (stored["tau"], stored["more"]) == (None, [1.0, None])
+
+
+def test_a_structure_called_models_has_a_folder_of_its_own(model, data, registered, tmp_path):
+    registered(analysis(of_structure=lambda _, place: Panel("mine", place), of_models=lambda _: Panel("mine")))
+    subject = Subject((NamedModel("m", model),), (data[0], data[1]), ("models", "a" * 300), data, ExplainConfig())
+    explained = run_analyses(subject, chosen_analyses(None), tmp_path)
+    assert len(set(explained.folders.values())) == 3

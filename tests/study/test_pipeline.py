@@ -71,7 +71,9 @@ def test_learned_something_and_kept_physics(study):
 
 def test_contributions_of_free_atoms_sum_to_the_atomisation_energy(study):
     folder, summary = study
-    values = json.loads((folder / "explanations" / "contributions" / "water" / "panel.json").read_text())["values"]
+    values = json.loads((folder / "explanations" / "contributions" / "structure_water" / "panel.json").read_text())[
+        "values"
+    ]
     free = summary["reference"]["free_atom_energies"]
     model = atomlens.load(folder / "model.safetensors")
     from ase import Atoms
@@ -138,8 +140,8 @@ def test_another_probe_needs_no_new_training(study):
     config = StudyConfig.with_defaults(json.loads((folder / "study.json").read_text())["settings"])
     before = (folder / "training" / "log.csv").read_bytes()
     run_study("water", folder, config.model_copy(update={"probe": "O", "drift_duration": 20.0}))
-    assert (folder / "explanations" / "chemical-potential" / "water" / "potential_O.cube").is_file()
-    assert not (folder / "explanations" / "chemical-potential" / "water" / "potential_H.cube").exists()
+    assert (folder / "explanations" / "chemical-potential" / "structure_water" / "potential_O.cube").is_file()
+    assert not (folder / "explanations" / "chemical-potential" / "structure_water" / "potential_H.cube").exists()
     assert (folder / "training" / "log.csv").read_bytes() == before
 
 

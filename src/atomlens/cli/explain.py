@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,7 +80,7 @@ def explain(
         summary = explain_models(
             models,
             data,
-            out.expanduser(),
+            out.expanduser().resolve(),
             shown=None if show is None else _indices(show, "--show"),
             dataset=beside,
             analyses=analysis,
@@ -86,19 +88,38 @@ def explain(
             command=" ".join(["atomlens", *sys.argv[1:]]),
         )
     except InputError as error:
-        raise error.at(file=str(structures)) from None
+        raise (error if error.structure is None else error.at(file=str(structures))) from None
     if as_json:
         print_json(summary)
         return
     checks, claims = summary["checks"], summary["claims"]
-    failed = f"; FAILED: {', '.join(checks['failed'])}" if checks["failed"] else ""
-    refuted = f"; not borne out: {', '.join(claims['failed'])}" if claims["failed"] else ""
+    failed = f"; FAILED: {_places(checks['failed'])}" if checks["failed"] else ""
+    refuted = f"; not: {_places(claims['failed'])}" if claims["failed"] else ""
+    found = len(summary["structures"])
     print(
-        f"{len(summary['structures'])} structures and {len(models)} model{'s' * (len(models) > 1)} explained: "
+        f"{found} structure{'s' * (found > 1)} and {len(models)} model{'s' * (len(models) > 1)} explained: "
         f"{out / 'report.html'}\n"
         f"{checks['count'] - len(checks['failed'])} of {checks['count']} checks passed{failed}\n"
         f"{claims['count'] - len(claims['failed'])} of {claims['count']} claims borne out{refuted}"
     )
+    for reason, names in _reasons(summary["panels"]).items():
+        print(f"not made ({', '.join(names)}): {reason}")
+
+
+def _places(failed: list[dict[str, Any]]) -> str:
+    """Failed checks by analysis, each once with how often."""
+    times = Counter(f"{entry['analysis']}: {entry['name']}" for entry in failed)
+    return ", ".join(f"{name} (in {number} panels)" if number > 1 else name for name, number in times.items())
+
+
+def _reasons(panels: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Why panels are missing, and the analyses that say so; those that have other panels are left to the page."""
+    served = {panel["analysis"] for panel in panels if "unavailable" not in panel}
+    reasons: dict[str, dict[str, None]] = {}
+    for panel in panels:
+        if panel["analysis"] not in served:
+            reasons.setdefault(panel["unavailable"], {})[panel["analysis"]] = None
+    return {reason: list(names) for reason, names in reasons.items()}
 
 
 def load_named(files: list[Path], device: str, *, exact_filters: bool) -> dict[str, Model]:
@@ -111,14 +132,17 @@ def load_named(files: list[Path], device: str, *, exact_filters: bool) -> dict[s
     for path in files:
         file = path.resolve()
         name = file.parent.name if file.name == "model.safetensors" else file.stem
-        alike = [known for known in models if known.partition("#")[0] == name]
-        models[f"{name}#{len(alike) + 1}" if alike else name] = load(path, device, exact_filters=exact_filters)
+        others = (f"{name}#{number}" for number in count(2))
+        free = name if name not in models else next(other for other in others if other not in models)
+        models[free] = load(path, device, exact_filters=exact_filters)
     return models
 
 
 def _config(probe: list[str] | None, plane: str | None, isovalue: float) -> ExplainConfig:
     from atomlens.explain import ExplainConfig
 
+    if not isovalue > 0.0:
+        raise InputError(f"--isovalue must be above 0, not {isovalue:g}; the documents take 3.8")
     settings: dict[str, object] = {"isovalue": isovalue}
     if probe:
         settings["probes"] = tuple(dict.fromkeys(entry.capitalize() for entry in probe))
@@ -132,6 +156,6 @@ def _config(probe: list[str] | None, plane: str | None, isovalue: float) -> Expl
 
 def _indices(text: str, option: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() and part.isascii() for part in parts):
         raise InputError(f"{option} takes numbers such as 0,1,2, not '{text}'")
     return [int(part) for part in parts]

@@ -46,13 +46,22 @@ class NamedModel:
 
 @dataclass(frozen=True)
 class Subject:
-    """All that an analysis may look at. What several of them need is computed once and kept."""
+    """All that an analysis may look at. What several of them need is computed once and kept.
+
+    Raises:
+        InputError: on building, for two models or structures of one name, by which results are kept.
+    """
 
     models: tuple[NamedModel, ...]
     systems: tuple[AtomicSystem, ...]  # the structures shown, each with panels of its own
     names: tuple[str, ...]  # of the structures shown
     data: Dataset  # for distributions and errors, with labels where they are known
     config: ExplainConfig
+
+    def __post_init__(self) -> None:
+        for what, names in (("models", [entry.name for entry in self.models]), ("structures", list(self.names))):
+            if len(set(names)) < len(names):
+                raise InputError(f"{what} need names of their own, not {', '.join(names)}; rename one")
 
     def serving(self, quantity: str) -> list[NamedModel]:
         """The models that predict a quantity, in the order given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,9 +41,14 @@ class Explained:
     folders: dict[tuple[str, int | None], Path]  # (analysis, place of the structure) to where its files are
 
     def checked(self, *, claims: bool) -> dict[str, Any]:
-        """How many checks of computations (or claims) there were, and the names of those that failed."""
-        checks = [check for _, panel in self.panels for check in panel.checks if check.claim is claims]
-        return {"count": len(checks), "failed": [check.name for check in checks if not check.passed]}
+        """How many checks of computations (or claims) there were, and where which failed."""
+        checks = [(row, panel, check) for row, panel in self.panels for check in panel.checks if check.claim is claims]
+        failed = [
+            {"analysis": row.name, "structure": panel.structure, "name": check.name}
+            for row, panel, check in checks
+            if not check.passed
+        ]
+        return {"count": len(checks), "failed": failed}
 
 
 def make_subject(
@@ -67,6 +73,9 @@ def make_subject(
     """
     config = config or ExplainConfig()
     places = list(range(min(len(data), SHOWN))) if shown is None else list(shown)
+    places = list(dict.fromkeys(places))
+    if not models or not places:
+        raise InputError("there is nothing to explain without a model and a structure; give at least one of each")
     for place in places:
         if not 0 <= place < len(data):
             raise InputError(f"there is no structure {place} (the last one is {len(data) - 1}); choose another")
@@ -121,7 +130,7 @@ def explain_models(
         InputError: see `make_subject` and `chosen_analyses`; the folder is not empty.
     """
     rows = chosen_analyses(analyses)
-    folder = check_folder(out)
+    folder = check_folder(out, resumable=False)
     subject = make_subject(models, data, shown=shown, dataset=dataset, config=config)
     with _made_at_once(folder) as temporary:
         explained = run_analyses(subject, rows, temporary)
@@ -162,7 +171,7 @@ def run_analyses(subject: Subject, rows: Sequence[Analysis], folder: Path) -> Ex
             for name, write in panel.files.items():
                 with replacing(where / name) as temporary:
                     write(temporary)
-            write_json(where / "panel.json", panel.to_dict())
+            write_json(where / "panel.json", _finite(panel.to_dict()))
             panels.append((row, replace(panel, figures={})))
             bar.advance()
     return Explained(tuple(panels), pictures, folders)
@@ -235,8 +244,18 @@ def _title(subject: Subject) -> str:
 
 
 def _file_name(name: str) -> str:
-    """A structure's name as the name of a folder."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    """The name of a structure as the name of a folder."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+    return f"structure_{plain[:80]}"
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for numbers that JSON has no word for: what is not defined costs no other panel."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
@@ -282,6 +301,8 @@ def _check_wishes(models: Mapping[str, Model], systems: Sequence[AtomicSystem], 
         if probe.capitalize() not in [symbol(number) for number in known]:
             seen = ", ".join(symbol(number) for number in known)
             raise InputError(f"the probe {probe} is an element that the model never saw; choose one of {seen}")
+    if config.plane_atoms is not None and len(set(config.plane_atoms)) < 3:
+        raise InputError(f"the plane needs three different atoms, not {config.plane_atoms}; choose others")
     atoms, largest = config.plane_atoms, max(len(system.numbers) for system in systems)
     if atoms is not None and not 0 <= min(atoms) <= max(atoms) < largest:
         wrong = max(atoms) if max(atoms) >= largest else min(atoms)

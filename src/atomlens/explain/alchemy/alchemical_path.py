@@ -8,10 +8,10 @@ that both ends are the plain molecules.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ase
 import numpy as np
@@ -126,16 +126,18 @@ def alchemical_path(
 
     Raises:
         InputError: the model has no energies or no element features, or refuses a molecule; the mapping names an atom
-            twice or one that is not there; molecules are periodic or differ in charge; two atoms meet on the way.
+            twice or one that is not there, or is no list of pairs; the geometry is neither of the two; molecules are
+            periodic or differ in charge; two atoms meet on the way.
     """
     baseline, chosen = energy_baseline(model, relative_to)
     route = _route(model, start, end, mapping, geometry)
-    alpha = torch.linspace(0.0, 1.0, _checked_steps(steps), dtype=torch.float64, device=model.device)
-    batch = _batch(model, route, alpha)
-    with nullcontext() if slopes else torch.no_grad():
+    # A caller may have switched derivatives off.
+    with torch.inference_mode(False), torch.set_grad_enabled(slopes):
+        alpha = torch.linspace(0.0, 1.0, _checked_steps(steps), dtype=torch.float64, device=model.device)
+        batch = _batch(model, route, alpha)
         alpha.requires_grad_(slopes)
         energy, terms, weight = _energies(model, route, batch, alpha, torch.from_numpy(baseline).to(model.device))
-    slope = torch.autograd.grad(energy.sum(), alpha)[0].cpu().numpy() if slopes else None
+        slope = torch.autograd.grad(energy.sum(), alpha)[0].cpu().numpy() if slopes else None
     ends = [route.molecule(side) for side in (0, 1)]
     plain = [float(found["energy"]) for found in model.predict(ends, forces=False, stress=False)]
     known = [float(baseline[molecule.numbers].sum()) for molecule in ends]
@@ -181,6 +183,9 @@ class _Route:
 
 
 def _route(model: Model, start: Structure, end: Structure, mapping: Mapping, geometry: Geometry) -> _Route:
+    if geometry not in get_args(Geometry):
+        known = " or ".join(f"'{name}'" for name in get_args(Geometry))
+        raise InputError(f"the geometry of a path cannot be '{geometry}'; choose {known}")
     if not mixes_elements(model):
         raise InputError("this model has not learned features of elements that could be mixed; use SchNet or DTNN")
     molecules = [AtomicSystem.from_ase(each) if isinstance(each, ase.Atoms) else each for each in (start, end)]
@@ -209,7 +214,10 @@ def _route(model: Model, start: Structure, end: Structure, mapping: Mapping, geo
 
 def _origins(mapping: Mapping, sizes: list[int]) -> np.ndarray:
     """Which atom of the start and of the end each atom of the path is, (2, atoms), -1 where it is not there."""
-    pairs = np.array(list(mapping), dtype=np.int64).reshape(-1, 2)
+    try:
+        pairs = np.array([(operator.index(a), operator.index(b)) for a, b in mapping], dtype=np.int64).reshape(-1, 2)
+    except (TypeError, ValueError):
+        raise InputError("the mapping is no list of pairs (atom of the start, atom of the end); correct it") from None
     if not len(pairs):
         raise InputError("the mapping is empty; give at least one pair (atom of the start, atom of the end)")
     for column, size, name in zip(pairs.T, sizes, ("start", "end"), strict=True):

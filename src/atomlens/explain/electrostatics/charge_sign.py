@@ -166,10 +166,14 @@ def learned_sign(model: Model) -> ChargeSign | None:
     if "dipole" in _learned(model):
         return ChargeSign(1.0, "dipole vectors", np.nan, lengths_only=False)
     # With q → -q the charges of an ion would no longer add up to its own, which the readout sees to.
-    readout = cast(Dipole, model.readouts["dipole"])
-    if readout.conserve_charge and any(model.charges):
+    if conserves_charge(model) and any(model.charges):
         return ChargeSign(1.0, "charged structures", np.nan, lengths_only="dipole_magnitude" in _learned(model))
     return None
+
+
+def conserves_charge(model: Model) -> bool:
+    """Whether a model's dipole readout shifts charges so that they add up to the total charge."""
+    return cast(Dipole, model.readouts["dipole"]).conserve_charge
 
 
 def _learned(model: Model) -> Collection[str]:

@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from atomlens.data.system import symbol
 from atomlens.data.units import parse_unit
 from atomlens.explain.electrostatics.charge_comparison import ChargeAgreement, DipoleAgreement, ModelPair
-from atomlens.explain.panel import Chart, Series, Table
+from atomlens.explain.panel import Chart, Check, Series, Table
 from atomlens.figures import charges as drawing
 from atomlens.figures import style
 
 _CHART_POINTS = 400  # per element
+_CONSERVED, _LEARNED = 1e-6, 0.1  # e, by which charges may miss the total: by rounding, or by what was learned
 _DEBYE = parse_unit("D")[0]
 
 ByElement = Mapping[str, np.ndarray]  # symbol to which atoms of the data set are of it, (atoms,)
@@ -123,6 +124,20 @@ def model_chart(first: tuple[str, np.ndarray], second: tuple[str, np.ndarray], e
     return Chart(title, f"{first[0]} (e)", f"{second[0]} (e)", tuple(series), equal=True)
 
 
+def sum_check(what: str, missing: float, conserved: bool) -> Check:
+    """That charges add up: a computation where the model conserves charge, else a claim about what it learned.
+
+    Args:
+        what: is compared with what.
+        missing: by which charges miss the total charge, in e.
+        conserved: whether the readout shifts charges so that they add up.
+    """
+    if conserved:
+        return Check("charges add up", what, missing, "below 1e-6 e", "e", missing < _CONSERVED)
+    what = f"{what} (the model was free to learn any sum)"
+    return Check("charges add up", what, missing, f"below {_LEARNED:g} e", "e", missing < _LEARNED, claim=True)
+
+
 def signed(value: float) -> str:
     """A number with its sign and two digits, as it is printed."""
     return f"{value:+.2f}".replace("-", "−") if np.isfinite(value) else "not defined"
@@ -131,6 +146,11 @@ def signed(value: float) -> str:
 def listed(words: list[str]) -> str:
     """Words with commas and an "and"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def counted(number: int, word: str) -> str:
+    """A number of things, such as "1 atom" or "2,000 atoms"."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _cell(value: float) -> str | float:

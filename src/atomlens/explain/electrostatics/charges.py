@@ -28,8 +28,8 @@ from atomlens.explain.electrostatics.charge_comparison import (
     compare_dipoles,
     known,
 )
-from atomlens.explain.electrostatics.charge_sign import ChargeSign, sign_in
-from atomlens.explain.electrostatics.charge_views import listed, signed
+from atomlens.explain.electrostatics.charge_sign import ChargeSign, conserves_charge, sign_in
+from atomlens.explain.electrostatics.charge_views import counted, listed, signed
 from atomlens.explain.electrostatics.xtb_charges import XTB, XtbMolecule, XtbMolecules, has_tblite, xtb_charges
 from atomlens.explain.panel import Analysis, Check, Distribution, Panel
 from atomlens.explain.subject import Subject
@@ -47,6 +47,7 @@ class SignedCharges:
     sign: ChargeSign
     charges: np.ndarray  # (atoms,) e
     dipoles: np.ndarray  # (structures, 3) e·Å, about the centre of mass
+    conserved: bool  # whether the readout makes charges add up
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,8 @@ def signed_charges(subject: Subject) -> list[SignedCharges]:
             problem = error
             continue
         sign = sign_in(subject, entry)
-        found.append(
-            SignedCharges(entry.name, sign, sign.factor * predicted["charges"], sign.factor * predicted["dipole"])
-        )
+        charges, dipoles = (sign.factor * predicted[name] for name in ("charges", "dipole"))
+        found.append(SignedCharges(entry.name, sign, charges, dipoles, conserves_charge(entry.model)))
     if not found:
         assert problem is not None
         raise problem
@@ -189,18 +189,22 @@ def _reading(
     structures: int,
 ) -> str:
     means = listed([f"{name} {signed(float(shown.charges[chosen].mean()))} e" for name, chosen in elements.items()])
-    words = [f"Over {structures:,} structures, {shown.name} gives its atoms on average: {means}."]
+    words = [f"Over {counted(structures, 'structure')}, {shown.name} gives its atoms on average: {means}."]
     explained = " (1: in step, 0: unrelated)"
     for name, agreement in charges.items():
-        within = [f"{row.element} {signed(row.correlation)}" for row in agreement.per_element]
+        rows = [row for row in agreement.per_element if np.isfinite(row.correlation)]
+        within = [f"{row.element} {signed(row.correlation)}" for row in rows]
         same = agreement.overall.same_sign
-        signs = f", and {100.0 * same:.0f} % of the atoms have the same sign" if np.isfinite(same) else ""
-        words.append(
-            f"Within an element they follow {name} charges with a correlation{explained} of {listed(within)}{signs}."
-        )
-        explained = ""
+        share = f"{100.0 * same:.0f} % of the atoms have the same sign" if np.isfinite(same) else ""
+        if within:
+            follow = f"Within an element they follow {name} charges with a correlation{explained} of {listed(within)}"
+            words.append(f"{follow}, and {share}." if share else f"{follow}.")
+            explained = ""
+        elif share:
+            words.append(f"As {name} charges, {share}.")
     angles = [
-        f"{np.median(each.angles):.1f}° ({len(each.angles):,} molecules) from those of {_OF_VECTORS.get(name, name)}"
+        f"{np.median(each.angles):.1f}° ({counted(len(each.angles), 'molecule')}) from those of "
+        f"{_OF_VECTORS.get(name, name)}"
         for name, each in dipoles.items()
         if len(each.angles)
     ]
@@ -230,7 +234,8 @@ def _trust(models: list[SignedCharges], pairs: tuple[ModelPair, ...], xtb: XtbSa
     if xtb is None:
         words.append("GFN2-xTB was not asked: pip install 'atomlens[xtb]'.")
     elif xtb.failed:
-        words.append(f"GFN2-xTB could not treat {len(xtb.failed)} of {len(xtb.places)} structures, which are left out.")
+        structures = counted(len(xtb.places), "structure")
+        words.append(f"GFN2-xTB could not treat {len(xtb.failed)} of {structures}; what failed is left out.")
     return " ".join(words)
 
 
@@ -245,13 +250,10 @@ def _sum_checks(data: Dataset, shown: SignedCharges) -> tuple[Check, ...]:
     missing = float(np.abs(np.add.reduceat(shown.charges, start) - data.charge).max())
     off = float(np.abs(dipole - shown.dipoles).max())
     return (
-        Check(
-            "charges add up",
+        views.sum_check(
             "the charges of each structure are added and held against its total charge; the largest difference",
             missing,
-            "below 1e-6 e",
-            "e",
-            missing < 1e-6,
+            shown.conserved,
         ),
         Check(
             "dipole of the charges",

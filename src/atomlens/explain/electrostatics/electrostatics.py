@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.explain.electrostatics.charge_comparison import compare_charges, known
-from atomlens.explain.electrostatics.charge_sign import ChargeSign, sign_in
-from atomlens.explain.electrostatics.charge_views import listed, signed
+from atomlens.explain.electrostatics.charge_sign import ChargeSign, conserves_charge, sign_in
+from atomlens.explain.electrostatics.charge_views import listed, signed, sum_check
 from atomlens.explain.electrostatics.point_charges import (
     NAME,
     colour_limit,
@@ -31,6 +31,7 @@ from atomlens.explain.electrostatics.potential_comparison import PotentialCompar
 from atomlens.explain.electrostatics.xtb_charges import XTB, has_tblite, xtb_charges
 from atomlens.explain.panel import Analysis, AtomValues, Chart, Check, Panel, Series, Surface, Volume
 from atomlens.explain.probes.field import Grid, Plane
+from atomlens.explain.probes.isosurface import Isosurface
 from atomlens.explain.subject import ExplainConfig, Subject
 from atomlens.figures import style
 
@@ -48,6 +49,7 @@ class _Scene:
     name: str  # of the model that is shown
     sign: ChargeSign
     dipole: np.ndarray  # (3,) e·Å, the model's, about the centre of mass
+    conserved: bool  # whether the model makes charges add up
     models: Mapping[str, np.ndarray]  # name to charges (atoms,) in e; the first is shown
     xtb: np.ndarray | None  # (atoms,) e
     without_xtb: str  # why there are none, as a sentence
@@ -109,7 +111,7 @@ def _scene(subject: Subject, place: int) -> _Scene:
     """
     system, problem = subject.systems[place], None
     models: dict[str, np.ndarray] = {}
-    shown: tuple[str, ChargeSign, np.ndarray] | None = None
+    shown: tuple[str, ChargeSign, np.ndarray, bool] | None = None
     for entry in subject.serving("charges"):
         try:
             predicted = subject.of_structure(entry, place)
@@ -118,7 +120,7 @@ def _scene(subject: Subject, place: int) -> _Scene:
             continue
         sign = sign_in(subject, entry)
         models[entry.name] = sign.factor * predicted["charges"]
-        shown = shown or (entry.name, sign, sign.factor * predicted["dipole"])
+        shown = shown or (entry.name, sign, sign.factor * predicted["dipole"], conserves_charge(entry.model))
     if shown is None:
         assert problem is not None
         raise problem
@@ -142,31 +144,40 @@ def _reading(scene: _Scene) -> str:
     charges, atoms = scene.charges, scene.atoms
     low, high = int(charges.argmin()), int(charges.argmax())
     if np.abs(charges).max() < _SHOWN_CHARGE:
-        return f"{scene.name} gives no atom of this structure a charge, and there is no potential around it."
+        return f"All charges that {scene.name} gives to atoms of this structure are smaller than {_SHOWN_CHARGE:g} e."
     words = [
-        f"{scene.name} gives {atoms[low]} the most negative charge, {signed(float(charges[low]))} e, and {atoms[high]} "
-        f"the most positive one, {signed(float(charges[high]))} e."
+        f"{scene.name} gives {atoms[low]} the lowest charge, {signed(float(charges[low]))} e, and {atoms[high]} "
+        f"the highest, {signed(float(charges[high]))} e."
+        if low != high
+        else f"{scene.name} gives {atoms[low]} a charge of {signed(float(charges[low]))} e."
     ]
-    potentials, surface = scene.potentials, scene.potentials.surface
-    if surface is not None:
-        values = potentials.on_surface[scene.name]
-        ends = [
-            f"{signed(float(values[end]))} V, near {_nearest(scene, surface.vertices[end])}"
-            for end in (int(values.argmin()), int(values.argmax()))
-        ]
-        apart = float(np.median(nearest_atom(scene.system.positions, surface.vertices)))
-        words.append(
-            f"On a surface around the molecule, about {apart:.1f} Å from the nearest atom, a probe of +1 e feels "
-            f"between {ends[0]}, and {ends[1]}: it is drawn to where the potential is negative (blue, dashed lines)."
-        )
+    if scene.potentials.surface is not None:
+        words.append(_surface_words(scene, scene.potentials.surface))
     if scene.xtb is not None:
-        correlation, same = potentials.agreement(XTB)
+        correlation, same = scene.potentials.agreement(XTB)
         if np.isfinite(correlation):
             words.append(
                 f"GFN2-xTB's charges give the same sign on {100.0 * same:.0f} % of that surface, with a correlation of "
                 f"{signed(correlation)} (1: in step, 0: unrelated)."
             )
     return " ".join(words)
+
+
+def _surface_words(scene: _Scene, surface: Isosurface) -> str:
+    """Between what the potential lies on the surface, and whether it has two signs there."""
+    values = scene.potentials.on_surface[scene.name]
+    low, high = int(values.argmin()), int(values.argmax())
+    ends = [f"{signed(float(values[end]))} V, near {_nearest(scene, surface.vertices[end])}" for end in (low, high)]
+    apart = float(np.median(nearest_atom(scene.system.positions, surface.vertices)))
+    drawn = "it is drawn to where the potential is negative (blue, dashed lines)"
+    if values[low] >= 0.0:
+        drawn = "nowhere on it is the potential negative"
+    elif values[high] <= 0.0:
+        drawn = "nowhere on it is the potential positive"
+    return (
+        f"On a surface around the molecule, about {apart:.1f} Å from the nearest atom, a probe of +1 e feels between "
+        f"{ends[0]}, and {ends[1]}: {drawn}."
+    )
 
 
 def _trust(scene: _Scene) -> str:
@@ -177,12 +188,14 @@ def _trust(scene: _Scene) -> str:
     ]
     others = [name for name in scene.models if name != scene.name]
     if others and scene.potentials.surface is not None:
-        alike = [f"{name} {signed(scene.potentials.agreement(name)[0])}" for name in others]
-        words.append(f"Correlation with the potential of other models on the surface: {listed(alike)}.")
+        found = {name: scene.potentials.agreement(name)[0] for name in others}
+        alike = [f"{name} {signed(value)}" for name, value in found.items() if np.isfinite(value)]
+        if alike:
+            words.append(f"Correlation with the potential of other models on the surface: {listed(alike)}.")
     elif not others:
         words.append("There is one model here; others may divide the charge in another way.")
     if scene.potentials.surface is None:
-        words.append("Without scikit-image there is no surface: pip install 'atomlens[explain]'.")
+        words.append(f"There is no surface around this molecule: {scene.potentials.without_surface}.")
     return " ".join([*words, scene.without_xtb]).strip()
 
 
@@ -190,14 +203,7 @@ def _checks(scene: _Scene) -> list[Check]:
     missing = abs(float(scene.charges.sum()) - scene.system.charge)
     far = _far_off(scene)
     checks = [
-        Check(
-            "charges add up",
-            "the sum of the charges against the total charge of the structure",
-            missing,
-            "below 1e-6 e",
-            "e",
-            missing < 1e-6,
-        ),
+        sum_check("the sum of the charges against the total charge of the structure", missing, scene.conserved),
         Check(
             "far potential",
             f"{FAR:g} molecule sizes away the potential is held against that of the total charge and the model's own "

@@ -38,9 +38,16 @@ def coulomb_potential(
 
     Returns:
         (...) eV; for a probe of +1 e the same numbers are the potential in V.
+
+    Raises:
+        InputError: a point is not a number.
     """
     q, sources = np.asarray(charges, dtype=float), np.asarray(positions, dtype=float)
     places = np.asarray(points, dtype=float)
+    if np.isnan(places).any():
+        raise InputError("a coordinate of the points is not a number (NaN); give points in Å")
+    charged = q != 0.0  # at its own place no charge makes 0 · ∞, which is nothing
+    q, sources = q[charged], sources[charged]
     flat = places.reshape(-1, 3)
     values = np.empty(len(flat))
     size = max(_PAIRS_AT_ONCE // max(len(q), 1), 1)

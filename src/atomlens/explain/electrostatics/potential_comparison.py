@@ -38,8 +38,9 @@ class PotentialComparison:
 
     system: AtomicSystem
     cuts: Mapping[str, FieldCut]  # over one plane
-    surface: Isosurface | None  # around the molecule; None where scikit-image is not installed
+    surface: Isosurface | None  # around the molecule; None where it cannot be had
     on_surface: Mapping[str, np.ndarray]  # (vertices,) V; empty without a surface
+    without_surface: str = ""  # why there is none, and what would help
 
     @property
     def first(self) -> str:
@@ -81,10 +82,10 @@ class PotentialComparison:
         """The surface in the colours of these sources (None: of all) side by side on one scale.
 
         Raises:
-            InputError: there is no surface, for scikit-image is not installed.
+            InputError: there is no surface; says why.
         """
         if self.surface is None:
-            raise InputError("there is no surface without scikit-image; install it: pip install 'atomlens[explain]'")
+            raise InputError(self.without_surface)
         values = [(name, self.on_surface[name]) for name in names or self.on_surface]
         return electrostatic_surfaces(
             values, self.surface.vertices, self.surface.triangles, self._symbols, self.system.positions
@@ -105,6 +106,8 @@ def compare_potentials(
 ) -> PotentialComparison:
     """Potentials for a probe of +1 e from several sources, over a plane and on a surface around the molecule.
 
+    Without scikit-image, and around molecules so large that its grid would have too many points, there is no surface.
+
     Args:
         sources: name to a model with a dipole readout (its latent charges count), charges of the atoms (atoms,) in e,
             or a function of points (..., 3) in Å that gives V, such as a closure around `explain.quantum_potential`.
@@ -123,16 +126,22 @@ def compare_potentials(
     plane = plane or Plane.through(system)
     x, y, points = plane.grid(spacing)
     nearest = nearest_atom(system.positions, points)
-    try:
-        surface = isosurface(system, isovalue)
-    except InputError:  # only scikit-image can be missing: crystals are refused above
-        surface = None
+    surface, without = _surface(system, isovalue)
     return PotentialComparison(
         system,
         {name: FieldCut(x, y, each(points), nearest, plane, NAME, "V") for name, each in potentials.items()},
         surface,
         {} if surface is None else {name: each(surface.vertices) for name, each in potentials.items()},
+        without,
     )
+
+
+def _surface(system: AtomicSystem, isovalue: float) -> tuple[Isosurface | None, str]:
+    """The surface, or None and why it cannot be had: the cuts need none."""
+    try:
+        return isosurface(system, isovalue), ""
+    except InputError as error:
+        return None, error.problem
 
 
 def _potential(source: Model | ArrayLike | Potential, system: AtomicSystem) -> Potential:

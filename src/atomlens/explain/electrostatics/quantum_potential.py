@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from atomlens.data.system import AtomicSystem
 from atomlens.data.units import parse_unit
 from atomlens.errors import InputError
 from atomlens.explain.probes.field import as_system
@@ -31,13 +32,15 @@ def quantum_potential(
         (...) V: what a probe of +1 e feels, in eV.
 
     Raises:
-        InputError: PySCF is not installed, it refuses the molecule, or its SCF does not converge.
+        InputError: the structure is periodic or its charge no whole number; PySCF is not installed, it refuses the
+            molecule, or its SCF does not converge.
     """
+    system = _treatable(structure)
     if importlib.util.find_spec("pyscf") is None:
         raise InputError(
             "quantum-mechanical potentials need PySCF, which is not installed: pip install 'atomlens[pyscf]'"
         )
-    molecule, density = _ground_state(structure, functional, basis)
+    molecule, density = _ground_state(system, functional, basis)
     places = np.asarray(points, dtype=float).reshape(-1, 3) / _BOHR
     values = np.empty(len(places))
     size = max(_INTEGRALS_AT_ONCE // density.size, 1)
@@ -50,7 +53,16 @@ def quantum_potential(
     return _HARTREE * values.reshape(np.shape(points)[:-1])
 
 
-def _ground_state(structure: Structure, functional: str, basis: str) -> tuple[Any, np.ndarray]:
+def _treatable(structure: Structure) -> AtomicSystem:
+    system = as_system(structure)
+    if system.pbc.any():
+        raise InputError("is periodic, where this potential is not defined; give an open molecule")
+    if system.charge != round(system.charge):
+        raise InputError(f"its charge {system.charge:g} e is no whole number; give the charge of whole electrons")
+    return system
+
+
+def _ground_state(system: AtomicSystem, functional: str, basis: str) -> tuple[Any, np.ndarray]:
     """PySCF's molecule and its density matrix, summed over spins.
 
     Raises:
@@ -58,9 +70,6 @@ def _ground_state(structure: Structure, functional: str, basis: str) -> tuple[An
     """
     from pyscf import dft, gto, scf
 
-    system = as_system(structure)
-    if system.pbc.any():
-        raise InputError("is periodic, where this potential is not defined; give an open molecule")
     atoms = list(zip(system.numbers.tolist(), system.positions.tolist(), strict=True))
     charge = round(system.charge)
     unpaired = (int(system.numbers.sum()) - charge) % 2

@@ -14,9 +14,12 @@ from scipy.stats import rankdata
 from atomlens.errors import InputError
 
 FEWEST_ELEMENTS = 10  # with fewer even a perfect arrangement is no surprise
-_FEWEST_PARTNERED = 6
+FEWEST_PARTNERED = 6
 DRAWS = 1000
 _AT_ONCE = 50  # sets of random embeddings, whose ranks then stay in the cache
+_MOST_PERMUTED = 7  # members of a class, all of whose 5,040 orders are tried
+_ORDERS = 5_000  # drawn of larger classes
+_SIGNS_AT_ONCE = 2_000_000  # of pairs in permuted orders, to bound memory
 
 Metric = Literal["euclidean", "cosine"]
 
@@ -89,7 +92,7 @@ def cluster_score(
     """
     labels = np.unique(np.array([str(entry) for entry in classes]), return_inverse=True)[1]
     partnered = int((np.bincount(labels)[labels] > 1).sum())
-    if len(labels) < FEWEST_ELEMENTS or partnered < _FEWEST_PARTNERED or len(np.unique(labels)) < 2:
+    if len(labels) < FEWEST_ELEMENTS or partnered < FEWEST_PARTNERED or len(np.unique(labels)) < 2:
         raise InputError(
             f"{len(labels)} elements, {partnered} of them with another one of their class, are too few to tell "
             f"clusters from chance; use a model that knows at least {FEWEST_ELEMENTS} elements"
@@ -181,46 +184,57 @@ class GroupOrder:
     """How far the elements of one class stand in order along one of the components."""
 
     taus: tuple[float, ...]  # Kendall's τ of place and order along each component; ±1: perfect
-    p: float  # how often as good an order arises along any of the components by chance, over all permutations
+    p: float  # how often as good an order arises along any of the components by chance, over permutations
 
 
 def order_within_classes(
-    components: np.ndarray, classes: Sequence[object], order: np.ndarray, fewest: int = 4
+    components: np.ndarray, classes: Sequence[object], order: np.ndarray, fewest: int = 4, *, seed: int = 0
 ) -> tuple[Mapping[object, GroupOrder], float]:
     """Whether elements of a class stand in order along a component, as from light to heavy.
 
     Either direction of any component counts, and chance has the same freedom: every permutation of the class's elements
-    is tried.
+    is tried, or 5,000 random ones where a class has more than 7.
 
     Args:
         components: (elements, components) places along each component.
-        classes: the class of each element.
+        classes: the class of each element; elements of class None belong to none and are left out.
         order: (elements,) what they may be ordered by, such as the period.
         fewest: classes of fewer elements are left out.
+        seed: of the random permutations.
 
     Returns:
         The order of each class, and how often by chance the mean over classes of the best size of τ is as high.
     """
     found: dict[object, GroupOrder] = {}
     best, by_chance = [], []
+    generator = np.random.default_rng(seed)
     for name in dict.fromkeys(classes):
         rows = np.flatnonzero([entry == name for entry in classes])
-        if len(rows) < fewest:
+        if name is None or len(rows) < fewest:
             continue
-        signs = np.sign(_differences(components[rows].T))  # (components, pairs)
-        orders = np.array(list(permutations(order[rows])))
-        taus = (
-            signs @ np.sign(_differences(orders)).T / signs.shape[1]
-        )  # (components, permutations), the real one first
+        taus = _taus(components[rows], _permuted(order[rows], generator))
         reach = np.abs(taus).max(axis=0)
         found[name] = GroupOrder(tuple(taus[:, 0].tolist()), float((reach >= reach[0] - 1e-12).mean()))
         best.append(reach[0])
         by_chance.append(reach)
     if not best:
         return found, 1.0
-    generator = np.random.default_rng(0)
     drawn = np.mean([generator.choice(part, 20_000) for part in by_chance], axis=0)
     return found, Chance.of(float(np.mean(best)), drawn).p
+
+
+def _permuted(order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The order itself, then its permutations: all others of few entries, random ones of many; (permutations, n)."""
+    if len(order) <= _MOST_PERMUTED:
+        return np.array(list(permutations(order)))
+    return np.concatenate([order[None], generator.permuted(np.tile(order, (_ORDERS, 1)), axis=1)])
+
+
+def _taus(places: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Kendall's τ of places (n, components) and each order (permutations, n): (components, permutations)."""
+    signs = np.sign(_differences(places.T))  # (components, pairs)
+    parts = np.array_split(orders, 1 + len(orders) * signs.shape[1] // _SIGNS_AT_ONCE)
+    return np.concatenate([signs @ np.sign(_differences(part)).T for part in parts], axis=1) / signs.shape[1]
 
 
 def _differences(rows: np.ndarray) -> np.ndarray:

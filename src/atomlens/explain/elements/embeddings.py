@@ -19,6 +19,7 @@ from atomlens.explain.elements.elements import (
 )
 from atomlens.explain.elements.embedding_statistics import (
     FEWEST_ELEMENTS,
+    FEWEST_PARTNERED,
     Agreement,
     Chance,
     ClusterScore,
@@ -43,6 +44,7 @@ _CLASSES = {
     "period": "period (main-group elements)",
     "block": "block s, p, d or f",
 }
+_SO_RARE = 0.002  # p of the control; of 1,000 redistributions fewer than two then reach the score
 _RARE = 0.01  # by chance alone in one of a hundred models
 _NEIGHBOURS = 3
 _DRAWS_OF_VARIANCE = 200
@@ -90,11 +92,12 @@ class _Seen:
     @cached_property
     def order(self) -> dict[str, tuple[dict[object, GroupOrder], float]]:
         """Within groups, by space: whether elements stand in the order of their periods along a component."""
-        groups, periods = classes_of(self.drawn.numbers, "group"), np.array(classes_of(self.drawn.numbers, "period"))
+        groups = [number or None for number in classes_of(self.drawn.numbers, "group")]
+        periods = np.array(classes_of(self.drawn.numbers, "period"))
         found = {}
         for space, vectors in self.drawn.spaces.items():
             places = principal_components(vectors, self.drawn.numbers).places[:, :2]
-            by_group, p = order_within_classes(places, groups, periods)
+            by_group, p = order_within_classes(places, groups, periods, seed=self.seed)
             found[space] = dict(by_group), p
         return found
 
@@ -111,9 +114,13 @@ class _Seen:
 
 
 def _labels(embeddings: ElementEmbeddings, classes: str) -> list[Any]:
+    """The class of each element; one that has no group is a stranger to all others."""
     if classes == "block":
         return [block(int(number)) for number in embeddings.numbers]
-    return classes_of(embeddings.numbers, "group" if classes == "group" else "period")
+    if classes == "period":
+        return classes_of(embeddings.numbers, "period")
+    groups = classes_of(embeddings.numbers, "group")
+    return [found or f"none: {name}" for found, name in zip(groups, embeddings.symbols, strict=True)]
 
 
 def _of_models(subject: Subject) -> Panel:
@@ -194,7 +201,8 @@ def _reading(seen: _Seen) -> str:
         pairs = ", ".join(f"{row[0]} to {own}" for own, row in zip(seen.embeddings.symbols, nearest, strict=True))
         words.append(
             f"Nearest in the embedding are {pairs}. Whether elements of a group lie together cannot be told from "
-            f"chance with so few: that takes {FEWEST_ELEMENTS} elements or more, such as a model of crystals has."
+            f"chance with so few: that takes {FEWEST_ELEMENTS} elements or more, {FEWEST_PARTNERED} of them with "
+            "another of their group, such as a model of crystals has."
         )
     if seen.moved:
         change, length = seen.moved
@@ -234,7 +242,9 @@ def _trust(seen: _Seen, others: list[tuple[str, dict[str, Agreement]]]) -> str:
             "One model alone does not show what another random start would give; add one trained with another."
         )
     if seen.scores:
-        words.append(f"Chance is {seen.scores['embedding', 'group'].permuted.draws} random redistributions of groups.")
+        draws = next(iter(seen.scores.values())).permuted.draws
+        kinds = " or ".join(f"{classes}s" for classes in _CLASSES if any(found[1] == classes for found in seen.scores))
+        words.append(f"Chance is {draws} random redistributions of {kinds} over the elements.")
     return " ".join(word for word in words if word)
 
 
@@ -250,9 +260,10 @@ def _checks(seen: _Seen) -> list[Check]:
                                      score.random, "random embeddings")]  # fmt: skip
     if embeddings.initial is not None and ("embedding", "group") in seen.scores:
         start = embeddings.initial[np.isin(embeddings.numbers, seen.drawn.numbers)]
-        control = cluster_score(start, classes_of(seen.drawn.numbers, "group"), seed=seen.seed).permuted.p
+        control = cluster_score(start, _labels(seen.drawn, "group"), seed=seen.seed).permuted.p
         checks.append(Check("control: the random start", "The same score of the embeddings before training, where "
-                            "nothing can be found", control, "p of 0.002 or more", "", control >= 0.002))  # fmt: skip
+                            "nothing can be found; by chance alone it fails for 1 of 500 models", control,
+                            f"p of {_SO_RARE:g} or more", "", control >= _SO_RARE))  # fmt: skip
     full = principal_components(embeddings.vectors, embeddings.numbers).places
     off = np.abs(np.linalg.norm(full[:, None] - full, axis=-1) - _distances(embeddings.vectors)).max()
     checks.append(Check("principal components", "Distances between elements in all components against those between "

@@ -8,11 +8,13 @@ import numpy as np
 
 from atomlens.data.system import symbol
 from atomlens.explain.errors.error_charts import Shown, number
+from atomlens.explain.errors.error_statistics import ErrorSummary
 from atomlens.explain.errors.learning_curve import LearningCurve
 from atomlens.explain.errors.structure_errors import ErrorAnalysis, ForceErrors, rank_correlation
 from atomlens.explain.errors.training_overlap import TrainingOverlap
 
 _FEW = 5  # structures, whose average says nothing
+_HUNDREDTHS = 100  # structures, of which one is a hundredth
 _LARGE = 0.95  # of the errors are smaller than those that are called large
 
 
@@ -24,8 +26,7 @@ def reading(shown: Shown) -> str:
     parts = [
         f"The {shown.words} of {summary.count:,} structures is off by {number(summary.mae)} {unit} on average (95 % "
         f"interval {number(low)} to {number(high)}); half of the errors are below {number(summary.median)}, 95 % below "
-        f"{number(summary.p95)}, and the worst hundredth of the structures makes {100 * summary.worst_share:.0f} % of "
-        "the squared error.",
+        f"{number(summary.p95)}{_worst_words(summary)}.",
         _size_sentence(analysis, unit),
         _element_sentence(analysis, unit),
         _isomer_sentence(shown),
@@ -33,6 +34,12 @@ def reading(shown: Shown) -> str:
         *(_curve_sentence(curve, unit) for curve in shown.curves),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _worst_words(summary: ErrorSummary) -> str:
+    if summary.count < _HUNDREDTHS:
+        return ""
+    return f", and the worst hundredth of the structures makes {100 * summary.worst_share:.0f} % of the squared error"
 
 
 def _size_sentence(analysis: ErrorAnalysis, unit: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from atomlens.explain.interactions.bond_breaking import (
     summarise,
 )
 from atomlens.explain.interactions.pair_distances import PairDistances, names, pair_distances
+from atomlens.explain.interactions.wording import counted
 from atomlens.explain.panel import Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import NamedModel, Subject
 from atomlens.figures import bond_breaking as drawing
@@ -37,6 +38,7 @@ SCALED = "|∂x/∂d|, as a share of its largest where data are"
 NEAR = 4.0  # Å, the end of the second figure, as in thesis fig. 4.13
 BIN = 0.05  # Å, of the data's distances
 CEILING = 1.5  # of scaled curves in charts: at distances that no data have they may be many times as steep
+NARROW = 0.1  # Å; data within less have one distance in practice, and nothing to say about where features react
 AGREEMENT = 1e-3  # of the largest sensitivity; float32 against float64 leaves some 1e-5
 
 
@@ -49,7 +51,21 @@ class PairResult:
     seen: np.ndarray  # (pairs,) Å, sorted
     models: tuple[NamedModel, ...]
     curves: tuple[BondSensitivity, ...]
-    summaries: tuple[Summary, ...]
+    summaries: tuple[Summary, ...]  # none where the data are narrow
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the data have such pairs at practically one distance."""
+        return float(self.seen[-1] - self.seen[0]) < NARROW
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(distances,) bool: where data are; the distance nearest to them where they lie between two."""
+        apart = self.curves[0].distances
+        found = (apart >= self.seen[0]) & (apart <= self.seen[-1])
+        if not found.any():
+            found[np.abs(apart - self.seen.mean()).argmin()] = True
+        return np.asarray(found)
 
     @property
     def title(self) -> str:
@@ -62,7 +78,7 @@ def of_models(subject: Subject) -> Panel:
     cutoffs = [entry.model.cutoff for entry in subject.models]
     bounded = [cutoff for cutoff in cutoffs if cutoff is not None]
     data = pair_distances(subject.data, max(bounded, default=WIDEST_LOOK), seed=subject.config.seed)
-    chosen = _pairs(subject.models[0].model, subject.data, data)
+    chosen = _heard(subject.models[0], _pairs(subject.models[0].model, subject.data, data), data)
     end = max([data.between(*pair).max() + 2.0 for pair in chosen])
     if len(bounded) == len(cutoffs):
         end = min(end, max(bounded) + 0.5)
@@ -75,7 +91,7 @@ def of_models(subject: Subject) -> Panel:
         checks=_checks(results, data.reach),
         facts=_facts(results, data),
         figures=_figures(results, end),
-        tables=(_table(results),),
+        tables=(_table(results),) if _wide(results) else (),
         views=(*(_chart(result) for result in results), *_energy_charts(results)),
     )
 
@@ -93,13 +109,35 @@ def _pairs(model: Model, data: Dataset, seen: PairDistances) -> list[tuple[int, 
     return found
 
 
+def _heard(shown: NamedModel, pairs: list[tuple[int, int]], data: PairDistances) -> list[tuple[int, int]]:
+    """The pairs that the data have within the model's cutoff.
+
+    Raises:
+        InputError: there is none.
+    """
+    cutoff = shown.model.cutoff
+    found = [pair for pair in pairs if cutoff is None or data.between(*pair)[0] < cutoff]
+    if not found:
+        nearest = min(data.between(*pair)[0] for pair in pairs)
+        raise InputError(
+            f"model {shown.name} hears no two atoms of these data, which are {nearest:.1f} Å apart or more, through "
+            f"its cutoff of {cutoff:g} Å; use a model with a longer one"
+        )
+    return found
+
+
+def _wide(results: Sequence[PairResult]) -> list[PairResult]:
+    return [result for result in results if not result.narrow]
+
+
 def _result(
     models: Sequence[NamedModel], pair: tuple[int, int], data: PairDistances, distances: np.ndarray
 ) -> PairResult:
     symbols, seen = names(pair), data.between(*pair)
     knowing = tuple(entry for entry in models if set(pair) <= set(entry.model.elements))
     curves = tuple(bond_sensitivity(entry.model, *symbols, distances) for entry in knowing)
-    return PairResult(pair, symbols, seen, knowing, curves, tuple(summarise(curve, seen) for curve in curves))
+    bare = PairResult(pair, symbols, seen, knowing, curves, ())
+    return bare if bare.narrow else replace(bare, summaries=tuple(summarise(curve, seen) for curve in curves))
 
 
 def _learned(model: Model) -> bool:
@@ -110,16 +148,34 @@ def _learned(model: Model) -> bool:
 def _reading(results: Sequence[PairResult], looked: float | None) -> str:
     """The model shown pair by pair, what it means, and what becomes of pairs where data are rare."""
     shown = results[0].models[0]
-    rows = [(result, result.summaries[0]) for result in results]
-    peaks = ", ".join(f"{summary.peak:.1f} Å ({result.title})" for result, summary in rows)
-    halves = ", ".join(f"{summary.half:.1f}" for _, summary in rows)
-    text = (
-        f"Two bare atoms are drawn apart, and the network's description of them is watched: that of {shown.name} "
-        f"changes most at {peaks} among the distances of the data; half of all its change happens below {halves} Å. "
-    )
+    rows = [(result, result.summaries[0]) for result in _wide(results)]
+    text = "Two bare atoms are drawn apart, and the network's description of them is watched"
+    if rows:
+        peaks = ", ".join(f"{summary.peak:.1f} Å ({result.title})" for result, summary in rows)
+        halves = ", ".join(f"{summary.half:.1f}" for _, summary in rows)
+        text += (
+            f": that of {shown.name} changes most at {peaks} among the distances of the data; half of all its change "
+            f"happens below {halves} Å"
+        )
+    text += ". "
     if not _learned(shown.model):
-        text += "Its features are symmetry functions, which are fixed: the curve shows how they were laid out. "
-    return text + _locality(results[0]) + _far_away(shown, rows, looked)
+        text += f"The features of {shown.name} are symmetry functions, which are fixed: the curve shows how they were "
+        text += "laid out. "
+    parts = [text.strip()]
+    if rows:
+        parts += [_locality(rows[0][0]).strip(), _far_away(shown, rows, looked)]
+    return " ".join(part for part in (*parts, _at_one_distance(results)) if part)
+
+
+def _at_one_distance(results: Sequence[PairResult]) -> str:
+    """Of the pairs whose distance hardly varies in the data."""
+    places = [f"{result.title} at {result.seen.mean():.2f} Å" for result in results if result.narrow]
+    if not places:
+        return ""
+    return (
+        f"The data have these pairs at practically one distance: {', '.join(places)}. What the curve shows at others "
+        "was never asked for in training data like these, so it cannot be said where the network learned to react."
+    )
 
 
 def _locality(result: PairResult) -> str:
@@ -154,14 +210,19 @@ def _far_away(shown: NamedModel, rows: Sequence[tuple[PairResult, Summary]], loo
 
 def _trust(results: Sequence[PairResult], data: PairDistances) -> str:
     models = results[0].models
-    text = f"Pair distances of {data.structures:,} structures of the data. "
+    text = f"Pair distances of {counted(data.structures, 'structure')} of the data. "
     text += (
         "Norms of different models are on different scales, so each is divided by its largest value where data are; "
         "two bare atoms are no molecule that the model was trained on. "
     )
     if len(models) == 1:
         return text + "One model: whether another training gives the same curve is not known."
-    low = min((_alike(result, place), result, place) for result in results for place in range(1, len(result.curves)))
+    alike = [
+        (_alike(result, place), result, place) for result in _wide(results) for place in range(1, len(result.curves))
+    ]
+    if not alike:
+        return text + f"{len(models)} models; at one distance alone their curves cannot be compared."
+    low = min(alike, key=lambda found: found[0])
     return text + (
         f"{len(models)} models; the least alike are the {low[1].title} curves of {models[0].name} and "
         f"{low[1].models[low[2]].name}, which correlate with {low[0]:.2f} where data are."
@@ -171,8 +232,7 @@ def _trust(results: Sequence[PairResult], data: PairDistances) -> str:
 def _alike(result: PairResult, place: int) -> float:
     """Correlation of a model's curve with the first one's, over the distances that the data have."""
     first = result.curves[0]
-    inside = (first.distances >= result.seen[0]) & (first.distances <= result.seen[-1])
-    pair = np.stack([first.both[inside], result.curves[place].both[inside]])
+    pair = np.stack([first.both[result.inside], result.curves[place].both[result.inside]])
     return float(np.corrcoef(pair)[0, 1]) if (pair.std(axis=1) > 0).all() else 0.0
 
 
@@ -194,10 +254,10 @@ def _checks(results: Sequence[PairResult], looked: float | None) -> tuple[Check,
         apart = max(float(np.abs(c.first - c.second).max() / (c.both.max() or 1.0)) for c in equal)
         what = "Two atoms of one element answer alike; of the largest sensitivity"
         checks.append(Check("equal atoms", what, apart, "below 1e-5", "", apart < 1e-5))
-    shown, own = results[0].models[0], [result.summaries[0] for result in results]
+    shown, own = results[0].models[0], [result.summaries[0] for result in _wide(results)]
     cutoff = shown.model.cutoff
     # A model that cannot hear so far is silent there, and the end of a search in crystals is not that of the data.
-    if looked is None and (cutoff is None or cutoff > min(summary.rare for summary in own)):
+    if own and looked is None and (cutoff is None or cutoff > min(summary.rare for summary in own)):
         quiet = max(summary.beyond for summary in own)
         what = f"The largest sensitivity of {shown.name} farther apart than 999 of 1,000 pairs of the data"
         limit = f"below {SMALL:g} of its largest"
@@ -239,14 +299,19 @@ def _facts(results: Sequence[PairResult], data: PairDistances) -> dict[str, Any]
                 },
                 "distances": np.round(result.curves[0].distances[::2], 4).tolist(),
                 "models": {
-                    entry.name: {**vars(summary), "first": _thin(curve.first), "second": _thin(curve.second)}
+                    entry.name: {**summary, "first": _thin(curve.first), "second": _thin(curve.second)}
                     | ({} if curve.energies is None else {"energies_eV": _thin(curve.energies)})
-                    for entry, curve, summary in zip(result.models, result.curves, result.summaries, strict=True)
+                    for entry, curve, summary in zip(result.models, result.curves, _said(result), strict=True)
                 },
             }
             for result in results
         },
     }
+
+
+def _said(result: PairResult) -> list[dict[str, float]]:
+    """The summary of every model; nothing where the data are narrow."""
+    return [{} for _ in result.models] if result.narrow else [vars(summary) for summary in result.summaries]
 
 
 def _thin(values: np.ndarray) -> list[float]:
@@ -263,7 +328,7 @@ def _table(results: Sequence[PairResult]) -> Table:
             round(summary.reach, 2),
             round(100 * summary.beyond, 1),
         )
-        for result in results
+        for result in _wide(results)
         for entry, summary in zip(result.models, result.summaries, strict=True)
     ]
     columns = (
@@ -279,7 +344,7 @@ def _table(results: Sequence[PairResult]) -> Table:
 
 def _scaled(result: PairResult) -> list[tuple[NamedModel, np.ndarray, np.ndarray]]:
     """Both atoms' curves by model, divided by their largest value where data are."""
-    inside = (result.curves[0].distances >= result.seen[0]) & (result.curves[0].distances <= result.seen[-1])
+    inside = result.inside
     largest = [max(c.first[inside].max(), c.second[inside].max()) or 1.0 for c in result.curves]
     return [
         (entry, curve.first / top, curve.second / top)

@@ -20,6 +20,7 @@ from atomlens.explain.interactions.filter_cuts import (
 )
 from atomlens.explain.interactions.radial_filters import convolving, radial_filters
 from atomlens.explain.interactions.shown_filters import CURVES, ShownFilters, serving, shown_filters
+from atomlens.explain.interactions.wording import counted
 from atomlens.explain.panel import Check, Panel, Table
 from atomlens.explain.subject import Subject
 from atomlens.figures import filters as drawing
@@ -62,16 +63,21 @@ def of_structure(subject: Subject, place: int, analysis: str) -> Panel:
 
 
 def _of_crystal(shown: ShownFilters, summed: FilterCut, heard: np.ndarray, chosen: list[int]) -> str:
-    where = f"Drawn are {len(chosen)} of the strongest filters of the first interaction in {summed.plane.description}"
+    drawn = f"are {len(chosen)} of the strongest filters" if len(chosen) > 1 else "is the strongest filter"
+    where = f"Drawn {drawn} of the first interaction in {summed.plane.description}"
     if not len(heard):
         return f"{where}; no atom lies within the cutoff, so nothing is heard."
     near = float(np.linalg.norm(heard[0]))
-    return (
+    text = (
         f"{where}, alone and summed over the lattice. All images of an atom are alike, so what is heard of all "
-        f"is one filter, which repeats with the crystal. An atom hears {len(heard)} neighbours here, the nearest at "
-        f"{near:.2f} Å; rings mark those in the plane, and only there is the map used. Grey is closer than "
-        f"{shown.shortest:.2f} Å to an image, which no two atoms are in {shown.pairs.structures if shown.pairs else 0} "
-        "structures of the data."
+        f"is one filter, which repeats with the crystal. An atom hears {counted(len(heard), 'neighbour')} here, "
+        f"the nearest at {near:.2f} Å; rings mark those in the plane, and only there is the map used."
+    )
+    if shown.pairs is None:
+        return text
+    return (
+        f"{text} Grey is closer than {shown.shortest:.2f} Å to an image, which no two atoms are in "
+        f"{counted(shown.pairs.structures, 'structure')} of the data."
     )
 
 
@@ -99,8 +105,8 @@ def _periodic_checks(model: Model, system: AtomicSystem, summed: FilterCut) -> I
     )
     off = float(np.abs(exact - summed.values[:, :, rows, columns].transpose(2, 0, 1)).max(initial=0.0) / size)
     yield Check(
-        "sum over images", f"Filters at {len(points)} points against exact filters at the distances that a neighbour "
-        "list finds, of the largest", off, "below 1e-6", "", off < 1e-6,
+        "sum over images", f"Filters at {counted(len(points), 'point')} against exact filters at the distances that a "
+        "neighbour list finds, of the largest", off, "below 1e-6", "", off < 1e-6,
     )  # fmt: skip
     lattice = system.cell[system.pbc].sum(axis=0)
     coarse = plane.half_widths[0] / 3.0

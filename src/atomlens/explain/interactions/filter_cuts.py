@@ -107,17 +107,22 @@ def periodic_filters(
 def image_sum(model: Model, crystal: Structure, displacement: np.ndarray) -> np.ndarray:
     """Σ_R W(|r + R|) at one displacement (3,) in Å, with exact filters: (interactions, F).
 
-    The distances are those of a neighbour list, from an atom at zero to one at r and its images.
+    The distances are those of a neighbour list, from an atom at zero to one at r and its images, itself left out.
 
     Raises:
-        InputError: see `periodic_filters`, or r lies within 0.2 Å of an image of the atom itself.
+        InputError: see `periodic_filters`, or r lies within 0.2 Å of an image of the atom itself, but not there.
     """
     system = as_system(crystal)
     cutoff = convolving(model).filters.grid.end
-    places = np.concatenate([np.zeros((1, 3)), displacement + translations(system)])
+    images = displacement + translations(system)
+    apart = images @ np.linalg.inv(complete_cell(system.cell))
+    apart[:, system.pbc] -= np.round(apart[:, system.pbc])
+    images = images[np.linalg.norm(apart @ complete_cell(system.cell), axis=1) > _SELF]
+    places = np.concatenate([np.zeros((1, 3)), images])
     probe = AtomicSystem(np.ones(len(places), dtype=np.int64), places, system.cell, system.pbc)
     centre, neighbour, shift = neighbour_list(probe, cutoff)
-    heard = (centre == 0) & (neighbour > 0)
+    # Images that differ from the atom by lattice vectors are those that the list finds for the atom itself.
+    heard = (centre == 0) & ((neighbour > 0) | (len(images) < len(translations(system))))
     distances = np.linalg.norm(places[neighbour[heard]] + shift[heard] @ system.cell, axis=1)
     if not len(distances):
         return np.zeros_like(radial_filters(model, [cutoff]).values[:, 0])

@@ -13,6 +13,7 @@ from atomlens.explain.interactions.crystal_filters import of_structure
 from atomlens.explain.interactions.filter_cuts import filter_cut
 from atomlens.explain.interactions.radial_filters import features_of_pair, filtering, pair_features, radial_filters
 from atomlens.explain.interactions.shown_filters import RARE, ShownFilters, serving, shown_filters
+from atomlens.explain.interactions.wording import counted
 from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import Subject
 from atomlens.figures import filters as drawing
@@ -62,23 +63,26 @@ def _bare(shown: ShownFilters) -> Figure:
 def _reading(shown: ShownFilters) -> str:
     filters = shown.filters
     count, blocks = filters.values.shape[2], len(filters.names)
-    kind = "filters W(d), the factors of the tensor layer" if filters.names == ("every pass",) else "filters W(d)"
+    kind = f"{counted(count, 'filter')} W(d)"
+    kind += ", the factors of the tensor layer" if filters.names == ("every pass",) else ""
     peaks = ", ".join(
         f"{peak:.2f} Å ({name}; {_faded(end, float(filters.distances[-1]))})"
         for name, peak, end in zip(filters.names, shown.loudest, shown.reach, strict=True)
     )
     shapes = filters.shapes(shown.density)
-    made = f"{min(shapes)}" if min(shapes) == max(shapes) else f"{min(shapes)} to {max(shapes)}"
+    made = "" if min(shapes) == max(shapes) else f"{min(shapes)} to "
+    made += counted(max(shapes), "shape")
     words = [
-        f"What an atom hears of a neighbour is multiplied by {count} {kind}"
+        f"What an atom hears of a neighbour is multiplied by {kind}"
         + (f" in each of {blocks} interactions." if blocks > 1 else ", the same in every pass."),
         f"By the size of filters and of the weights around them, neighbours are heard loudest at {peaks}.",
-        f"The {count} curves are combinations of only {made} shapes (99% of their squares).",
     ]
+    if count > 1:
+        words.append(f"The {count} curves are combinations of only {made} (99% of their squares).")
     if shown.pairs is not None:
         words.append(
-            f"No two atoms of {shown.pairs.structures} structures are closer than {shown.shortest:.2f} Å: what filters "
-            "say below, and wherever the grey distribution of distances is empty, was never asked for."
+            f"No two atoms of {counted(shown.pairs.structures, 'structure')} are closer than {shown.shortest:.2f} Å: "
+            "what filters say below, and wherever the grey distribution of distances is empty, was never asked for."
         )
     return " ".join(words)
 

@@ -16,8 +16,9 @@ from atomlens.explain.partition.partitioned import Difference, Partitioned, shar
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Spread below this share of the values is rounding, of which no variance can be shared.
-_ROUNDING = 1e-10
+# Networks compute in single precision: spread below this share of the values is rounding, of which no variance can be
+# shared.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,12 @@ class PartitionStability:
 
 
 def partition_stability(
-    values_by_model: np.ndarray, numbers: np.ndarray, offsets: np.ndarray, arms: np.ndarray | None = None
+    values_by_model: np.ndarray,
+    numbers: np.ndarray,
+    offsets: np.ndarray,
+    arms: np.ndarray | None = None,
+    *,
+    sizes: np.ndarray | None = None,
 ) -> PartitionStability:
     """Compare the atom terms of several models (thesis 3.6.1, 4.5.1 and B.1; insights paper 3.1).
 
@@ -142,6 +148,8 @@ def partition_stability(
         offsets: (structures + 1,) where each structure starts.
         arms: (atoms, k), what labels know of the terms: Σ_i arms_ik t_i of each structure. None: ones, for properties
             that are the sum or the mean over atoms; see `AtomTerm.arms` for dipole moments.
+        sizes: (models,) of what each network adds to a term, where values may be small differences of it; spread below
+            `ROUNDING` times this, or times the largest value, counts as none. None: the values alone say it.
 
     Raises:
         InputError: there are fewer than two models, or shapes do not fit.
@@ -152,10 +160,9 @@ def partition_stability(
     if values.shape[1] != len(numbers) or offsets[-1] != len(numbers):
         raise InputError(f"{values.shape[1]} terms do not fit {len(numbers)} atoms; give one for every atom")
     atoms = Partitioned(np.asarray(numbers), np.asarray(offsets), np.ones((len(numbers), 1)) if arms is None else arms)
-    inner = atoms.within_elements(values)
+    least = ROUNDING * np.maximum(np.abs(values).max(axis=1), 0.0 if sizes is None else sizes)
     inner, left_open = (
-        np.where(np.abs(part) > _ROUNDING * np.abs(values).max(), part, 0.0)
-        for part in (atoms.within_elements(values), atoms.shares(values.T).T)
+        _above_rounding(part, atoms, least) for part in (atoms.within_elements(values), atoms.shares(values.T).T)
     )
     return PartitionStability(
         score=_score(inner),
@@ -166,6 +173,16 @@ def partition_stability(
         values=values,
         atoms=atoms,
     )
+
+
+def _above_rounding(part: np.ndarray, atoms: Partitioned, least: np.ndarray) -> np.ndarray:
+    """Values (models, atoms), zero where a model's spread over an element is no larger than ``least`` (models,)."""
+    kept = np.zeros_like(part)
+    for number in atoms.elements:
+        own = atoms.numbers == number
+        spread = np.sqrt(np.square(part[:, own]).mean(axis=1))
+        kept[:, own] = np.where((spread > least)[:, None], part[:, own], 0.0)
+    return kept
 
 
 def _score(inner: np.ndarray) -> float:

@@ -40,10 +40,11 @@ class Compared:
 
     @property
     def by_kinds(self) -> dict[tuple[str, str], list[float]]:
-        """Scores of pairs, by the kinds of the two models."""
+        """Scores of pairs that have one, by the kinds of the two models."""
         found: dict[tuple[str, str], list[float]] = {}
         for pair in self.stability.pairs:
-            found.setdefault(self.kinds(pair), []).append(pair.score)
+            if np.isfinite(pair.score):
+                found.setdefault(self.kinds(pair), []).append(pair.score)
         return found
 
     @property
@@ -96,7 +97,8 @@ def compare(subject: Subject, term: AtomTerm, entries: Sequence[NamedModel]) -> 
     signs = np.array([sign_in(subject, entry).factor if term.kind == "dipole" else 1.0 for entry in entries])
     terms = signs[:, None] * np.array([term.of(each) for each in found])
     baselines = np.array([term_baseline(entry.model, term, relative_to)[0][data.numbers] for entry in entries])
-    stability = partition_stability(terms - baselines, data.numbers, data.offsets, arms)
+    sizes = np.array([entry.model.scales[term.name] for entry in entries])
+    stability = partition_stability(terms - baselines, data.numbers, data.offsets, arms, sizes=sizes)
     mismatch = 0.0
     for place in range(1, len(entries)):
         part = stability.atoms.in_totals((terms[place] - terms[0])[:, None])[:, 0]

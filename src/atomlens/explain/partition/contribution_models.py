@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from atomlens.data.system import symbol
+from atomlens.explain.electrostatics.charge_views import counted
 from atomlens.explain.panel import Check, Distribution, Panel, Table, View
 from atomlens.explain.partition.compared import kind
 from atomlens.explain.partition.shared_terms import FEWEST_ATOMS, LESS_MEAN, Shared, shared_terms
@@ -88,7 +89,7 @@ def _reading(shared: Shared, per_element: dict[str, dict[str, np.ndarray]]) -> s
     factor, unit = style.shown_unit(shared.term.unit)
     data, first = shared.subject.data, per_element[shared.entries[0].name]
     spreads = {name: factor * float(values.std()) for name, values in first.items() if len(values) >= FEWEST_ATOMS}
-    words = f"{shared.term.heading}s of {len(data.numbers):,} atoms in {len(data):,} structures."
+    words = f"{shared.term.heading}s of {counted(len(data.numbers), 'atom')} in {counted(len(data), 'structure')}."
     if spreads:
         low, high = min(spreads, key=spreads.__getitem__), max(spreads, key=spreads.__getitem__)
         words += (

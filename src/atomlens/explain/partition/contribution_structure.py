@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.explain.panel import AtomValues, Check, Panel, View
+from atomlens.explain.partition.agreement import ROUNDING
 from atomlens.explain.partition.compared import kind
 from atomlens.explain.partition.shared_terms import LESS_MEAN, Shared, shared_terms
 from atomlens.explain.subject import Subject
@@ -25,6 +26,8 @@ _NAME = "contributions"
 # Terms of one atom in two frames, over the size of what the network adds: single precision, and filters tabulated to
 # 1e-6 of their range.
 _TURN_LIMIT = 1e-4
+
+_OTHERS = 20  # atoms of an element in the data, from which on one can be said to stand out
 
 
 def of_structure(subject: Subject, place: int) -> Panel:
@@ -105,17 +108,25 @@ def _structure_reading(shared: Shared, place: int, values: np.ndarray, inner: np
         f"{name} {_range(shown[system.numbers == number])}"
         for name, number in dict(zip(names, system.numbers.tolist(), strict=True)).items()
     )
-    words = (
-        f"The {property_} of {system.formula}, {_signed(whole)} {unit} relative to {shared.measured_from}, is {how} "
-        f"of what its {len(values)} atoms add: {ranges} {unit}."
-    )
-    if inner is not None and len(inner) > 1 and np.abs(inner).max() > 0:
+    start = f"The {property_} of {system.formula}, {_signed(whole)} {unit} relative to {shared.measured_from}, is"
+    if len(values) == 1:
+        free = " A free atom's is zero by definition; the rest is the model's error, for no free atom was trained on."
+        return f"{start} what its one atom adds.{free if shared.measured_from == 'free atoms' else ''}"
+    words = f"{start} {how} of what its {len(values)} atoms add: {ranges} {unit}."
+    least = ROUNDING * max(float(np.abs(values).max()), shared.entries[0].model.scales[term.name])
+    if inner is not None and np.abs(inner).max() > least and _among_others(shared, system, inner):
         atom = int(np.abs(inner).argmax())
         words += (
             f" {names[atom]}{atom} stands out most from other atoms of its element in the data set: "
             f"{abs(factor * inner[atom]):.3g} {unit} {'above' if inner[atom] > 0 else 'below'} their mean."
         )
     return words
+
+
+def _among_others(shared: Shared, system: AtomicSystem, inner: np.ndarray) -> bool:
+    """Whether the data have enough atoms of the element that stands out for their mean to say something."""
+    number = system.numbers[np.abs(inner).argmax()]
+    return int((shared.subject.data.numbers == number).sum()) >= _OTHERS
 
 
 def _structure_trust(shared: Shared, symbols: Sequence[str], spread: np.ndarray | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from atomlens.errors import InputError
+from atomlens.explain.electrostatics.charge_views import counted
 from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.partition.additive import GroupModel, additive_groups
 from atomlens.explain.partition.bonds import coordination, data_environments
@@ -75,12 +76,13 @@ def _reading(found: _Compared, groups: GroupModel) -> str:
     factor, unit = style.shown_unit(found.shared.term.unit)
     errors, name = groups.errors, found.shared.entries[0].name
     narrow, near = _listed(groups.correlations()), _listed(groups.correlations(nearest=True))
+    free = f"{counted(groups.free, 'combination')} of these constants change{'s' if groups.free == 1 else ''}"
     return (
         f"A constant for each of {len(groups.environments)} kinds of atoms (an element with its bonded neighbours) "
         f"gives the energies of molecules that took no part in the fit to {factor * errors.groups:.3g} {unit}, where "
         f"constants per element give {factor * errors.elements:.3g}. Every bond is counted from both ends, and some "
-        f"kinds of atoms never come apart (a nitrile's carbon and nitrogen), so {groups.free} combinations of these "
-        f"constants change no energy and cannot be known. Chosen to vary least "
+        f"kinds of atoms never come apart (a nitrile's carbon and nitrogen), so {free} no "
+        f"energy and cannot be known. Chosen to vary least "
         f"within elements, they go with what {name} gives to the same kinds of atoms with correlations of {narrow}. "
         f"Chosen as near to {name} as energies allow, of {near}; the {factor * groups.difference(True):.2g} {unit} per "
         f"atom that are left no choice of constants with the same energies can reach."
@@ -94,10 +96,10 @@ def _listed(correlations: dict[str, float]) -> str:
 def _trust(found: _Compared, groups: GroupModel) -> str:
     totals = "labels" if found.labelled else "the energies that each model predicts itself"
     left_out = int((~groups.kept).sum())
+    without = f"; {counted(left_out, 'structure')} with rare kinds of atoms left out" if left_out else ""
     return (
         f"Fitted to {totals} of {groups.errors.fitted:,} structures and tested on {groups.errors.tested:,} others"
-        f"{f'; {left_out:,} with rare kinds of atoms are left out' if left_out else ''}. Bonds come from distances "
-        f"alone. {len(found.models)} model{'s' if len(found.models) > 1 else ''} compared."
+        f"{without}. Bonds come from distances alone. {counted(len(found.models), 'model')} compared."
     )
 
 
@@ -114,7 +116,7 @@ def _checks(found: _Compared, groups: GroupModel) -> Iterator[Check]:
     if usual:
         share = 100.0 * sum(count for count, fits in usual if fits) / sum(count for count, _ in usual)
         what = "share of atoms of H, C, N, O and halogens with as many bonded neighbours as organic molecules have"
-        yield Check("bonds", what, share, "above 99 %", "%", share > 99.0)
+        yield Check("bonds", what, share, "above 99 %", "%", share > 99.0, claim=True)
 
 
 def _free_check(found: _Compared, groups: GroupModel) -> Check:

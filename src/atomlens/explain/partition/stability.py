@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from atomlens.data.dataset import Dataset
 from atomlens.data.system import symbol
+from atomlens.explain.electrostatics.charge_views import counted, listed
 from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.partition.agreement import PairAgreement, PartitionStability, partition_stability
 from atomlens.explain.partition.compared import Compared, compare, compared, kind
@@ -15,7 +16,9 @@ from atomlens.explain.partition.partitioned import shared_variance
 from atomlens.explain.partition.shared_terms import FEWEST_ATOMS
 from atomlens.explain.subject import Subject
 from atomlens.figures import style
+from atomlens.model import Model
 
+_SAME_TOTALS = 0.2  # share of a difference up to which totals count as nearly the same
 __all__ = ["ANALYSIS", "Compared", "PartitionStability", "compare", "compared", "partition_stability"]
 
 _MOST_POINTS = 2000  # of one chart
@@ -26,11 +29,12 @@ def _of_models(subject: Subject) -> Panel:
     """Every quantity that two models or more predict."""
     rows = compared(subject)
     generator = np.random.default_rng(subject.config.seed)
+    checks = {row.term.words: list(_checks(row, generator)) for row in rows}
     return Panel(
         ANALYSIS.name,
         reading=" ".join(_reading(row) for row in rows) + _energies_and_charges(rows),
-        trust=_trust(rows, subject.data),
-        checks=tuple(check for row in rows for check in _checks(row, generator)),
+        trust=_trust(rows, checks, subject.data),
+        checks=tuple(check for each in checks.values() for check in each),
         facts={row.term.quantity: _facts(row) for row in rows},
         figures={
             f"stability_{row.term.quantity}_{'_'.join(map(str, row.stability.pairs[pair].models))}": row.stability.plot(
@@ -51,9 +55,11 @@ def _reading(row: Compared) -> str:
     scores = {name: each.score for name, each in several.items() if np.isfinite(each.score)}
     best, least = max(scores, key=scores.__getitem__, default=""), min(scores, key=scores.__getitem__, default="")
     known = {"dipole": "dipole moments", "spatial extent": "spatial extents"}.get(row.term.kind, "totals")
+    alike = "nearly the same" if totals < _SAME_TOTALS * whole else "different"
+    warning = "" if alike != "different" else f" Models that differ in {known} hold no one partition: mistrust it."
     words = (
-        f"{len(row.entries)} models give the same {known} by {row.term.words}s; a partition is not unique, for "
-        f"{known} alone are trained. The score is {found.score:.2f}: {_verdict(row)}. One atom's value differs between "
+        f"{len(row.entries)} models give {alike} {known} by {row.term.words}s; a partition is not unique, for "
+        f"{known} alone are trained.{warning} {_score_sentence(row)} One atom's value differs between "
         f"two models by {whole:.3g} {unit} (root mean square; squares of parts add up): {totals:.2g} of it changes "
         f"{known}, {elements:.3g} is a constant per element that does not, and {shares:.3g} goes from atom to atom "
         f"within a structure, seen by no label."
@@ -69,10 +75,14 @@ def _reading(row: Compared) -> str:
     return words
 
 
-def _verdict(row: Compared) -> str:
+def _score_sentence(row: Compared) -> str:
     score = row.stability.score
     if not np.isfinite(score):
-        return "there is nothing to compare, for no model's values vary within an element"
+        return "There is no score, for no model's values vary within an element by more than rounding."
+    return f"The score is {score:.2f}: {_verdict(row, score)}."
+
+
+def _verdict(row: Compared, score: float) -> str:
     if score >= _ALIKE:
         return "within elements these models hold largely the same partition"
     share = f"{100 * score:.0f} % of how atoms of one element differ is common to the models"
@@ -96,22 +106,28 @@ def _energies_and_charges(rows: Sequence[Compared]) -> str:
         return ""
     each = "; ".join(f"{_pair_words(*kinds)} {energies[kinds]:.2f} and {charges[kinds]:.2f}" for kinds in both)
     more = [_pair_words(*kinds) for kinds in both if charges[kinds] > energies[kinds]]
-    found = "all of them" if len(more) == len(both) else ", ".join(more) or "none of them"
+    found = ("these" if len(both) == 1 else "all of them") if len(more) == len(both) else ", ".join(more)
     return (
         f" Energies beside charges: {each}. The insights paper found charges to agree better than energies; here that "
-        f"holds for {found}."
+        f"{f'holds for {found}' if more else 'does not hold'}."
     )
 
 
-def _trust(rows: Sequence[Compared], data: Dataset) -> str:
+def _trust(rows: Sequence[Compared], checks: Mapping[str, Sequence[Check]], data: Dataset) -> str:
     entries = list({id(entry): entry for row in rows for entry in row.entries}.values())
     kinds = sorted({kind(entry) for entry in entries})
     splits = {entry.model.provenance.get("split", {}).get("hash") for entry in entries}
     apart = "" if None in splits else f", trained on {len(splits)} different splits"
     apart = ", all trained on the same split" if len(splits) == 1 and apart else apart
-    chance = "Every score is checked against one with atoms shuffled within elements."
+    done = [words for words, each in checks.items() if any(check.name == f"{words}: chance" for check in each)]
+    chance = ""
+    if done:
+        which = (
+            "Every score is" if len(done) == len(rows) else f"Scores of {listed([f'{words}s' for words in done])} are"
+        )
+        chance = f" {which} checked against one with atoms shuffled within elements."
     alone = " All are of one kind: another kind may share out differently." if len(kinds) == 1 else ""
-    return f"{len(entries)} models ({', '.join(kinds)}){apart}, over {len(data):,} structures. {chance}{alone}"
+    return f"{len(entries)} models ({', '.join(kinds)}){apart}, over {counted(len(data), 'structure')}.{chance}{alone}"
 
 
 def _checks(row: Compared, generator: np.random.Generator) -> Iterator[Check]:
@@ -119,11 +135,15 @@ def _checks(row: Compared, generator: np.random.Generator) -> Iterator[Check]:
     limit = 1e-6 * max(entry.model.scales[row.term.readout] for entry in row.entries)
     what = "the part of a difference called totals adds up to the difference of the predicted totals"
     yield Check(f"{words}: totals", what, row.mismatch, f"below {limit:.2g} {unit}", unit, row.mismatch < limit)
-    same = min(row.stability.pairs, key=lambda pair: pair.difference.whole)
-    names = " and ".join(row.names[place] for place in same.models)
-    what = f"root mean square difference of the two models most alike, {names}; the same model twice says nothing"
-    yield Check(f"{words}: models", what, same.difference.whole, f"above 0 {unit}", unit, same.difference.whole > 0.0)
+    least = min(
+        float(_differing(row.entries[first].model, row.entries[second].model, row.term.readout))
+        for first, second in (pair.models for pair in row.stability.pairs)
+    )
+    what = "share of the parameters in which the two models most alike differ; the same model twice says nothing"
+    yield Check(f"{words}: models", what, least, "above 0", "1", least > 0.0)
     inner = row.stability.atoms.within_elements(row.stability.values)
+    if not np.isfinite(row.stability.score):
+        return
     weight = np.square(inner).mean(axis=0)
     weight = (row.stability.atoms.indicators.T @ weight) / row.stability.atoms.indicators.sum(axis=0)
     counts = row.stability.atoms.indicators.sum(axis=0)
@@ -134,6 +154,24 @@ def _checks(row: Compared, generator: np.random.Generator) -> Iterator[Check]:
     score, highest = shared_variance(shuffled), 5.0 / np.sqrt(effective)
     what = "the score of the same values with atoms shuffled within their element, model by model"
     yield Check(f"{words}: chance", what, score, f"within ±{highest:.2g}", "", bool(abs(score) < highest))
+
+
+def _differing(first: Model, second: Model, readout: str) -> float:
+    """Share of the parameters behind a readout's terms in which two models differ; 1 for networks of other shapes."""
+    ours, theirs = _parameters(first, readout), _parameters(second, readout)
+    if [(name, each.shape) for name, each in ours.items()] != [(name, each.shape) for name, each in theirs.items()]:
+        return 1.0
+    different = sum(int((each != theirs[name]).sum()) for name, each in ours.items())
+    return different / max(sum(each.size for each in ours.values()), 1)
+
+
+def _parameters(model: Model, readout: str) -> dict[str, np.ndarray]:
+    """Those of the representation and of one readout, by name."""
+    return {
+        name: values.detach().cpu().numpy()
+        for name, values in model.named_parameters()
+        if not name.startswith("readouts.") or name.startswith(f"readouts.{readout}.")
+    }
 
 
 def _shuffled(values: np.ndarray, numbers: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -150,7 +188,7 @@ def _facts(row: Compared) -> dict[str, object]:
         "unit": row.term.unit,
         "relative_to": row.relative_to,
         "names": row.names,
-        "score_by_kinds": [each for each in scores if np.isfinite(each["score"])],  # type: ignore[call-overload]
+        "score_by_kinds": scores,
         **row.stability.to_dict(),
     }
 
@@ -202,7 +240,8 @@ def _chart(row: Compared, place: int, data: Dataset, generator: np.random.Genera
         labels = tuple(f"{name}{atom - data.offsets[owner[atom]]} of structure {owner[atom]}" for atom in rows)
         series.append(Series(name, x[rows], y[rows], "markers", labels, style.element_colour(name)))
     first, second = (row.names[model] for model in pair.models)
-    title = f"{row.term.heading} of the same atoms by two models (score {pair.score:.2f})"
+    score = f" (score {pair.score:.2f})" if np.isfinite(pair.score) else ""
+    title = f"{row.term.heading} of the same atoms by two models{score}"
     of_axes = f"{row.term.words}, {first} ({unit})", f"{row.term.words}, {second} ({unit})"
     return Chart(title, of_axes[0], of_axes[1], tuple(series), equal=True)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from atomlens import figures
 from atomlens.data.system import AtomicSystem, symbol
+from atomlens.errors import InputError
 from atomlens.explain.baseline import Baseline
 from atomlens.explain.probes.field import Grid, Plane, ScalarField, atoms_near
 from atomlens.explain.probes.isosurface import ISOVALUE, isosurface
@@ -224,8 +225,11 @@ def potential_at(
         (points,) in eV
 
     Raises:
-        InputError: see `local_chemical_potential`.
+        InputError: points are not finite or not of that shape; or see `local_chemical_potential`.
     """
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
+        raise InputError(f"points must be finite numbers of shape (points, 3), not {points.shape}; correct them")
     probing = Probing.of(model, structure)
     isolated, _ = probing.isolated(probe, relative_to)
     return np.asarray(probing.energies(points, (probe,), title)[0][0] + isolated)

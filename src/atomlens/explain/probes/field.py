@@ -236,7 +236,7 @@ def _plane_of_three(positions: np.ndarray, atoms: tuple[int, int, int]) -> tuple
             )
     first, second, third = positions[list(atoms)]
     u = second - first
-    v = third - first - u * (u @ (third - first)) / (u @ u)
-    if np.linalg.norm(v) < 1e-6 * np.linalg.norm(u):
+    v = third - first - u * (u @ (third - first)) / max(float(u @ u), 1e-12)
+    if not np.linalg.norm(v) > 1e-6 * np.linalg.norm(u) > 0.0:  # on one line, or at one place
         raise InputError(f"atoms {atoms[0]}, {atoms[1]} and {atoms[2]} lie on one line; choose others for the plane")
     return first, u / np.linalg.norm(u), v / np.linalg.norm(v)

@@ -47,6 +47,8 @@ def isosurface(structure: Structure, isovalue: float = ISOVALUE, spacing: float 
         InputError: the structure repeats, or scikit-image is not installed.
     """
     system = as_system(structure)
+    if not 0.0 < isovalue < np.inf:
+        raise InputError(f"a surface needs an isovalue above 0 Å⁻², not {isovalue:g}; the documents take 3.8")
     if system.pbc.any():
         raise InputError(
             "the sum of |r - r_i|⁻² over the endless images of a crystal has no limit, so there is no such surface "
@@ -59,6 +61,10 @@ def isosurface(structure: Structure, isovalue: float = ISOVALUE, spacing: float 
     nodes, shape = _nodes(system, isovalue, spacing)
     # The inverse root is smooth, also at atoms, and of one atom alone the distance from it.
     roots = (inverse_square_sum(system, nodes) ** -0.5).reshape(shape)
+    if roots.min() >= isovalue**-0.5:
+        raise InputError(
+            f"the surface at {isovalue:g} Å⁻² is smaller than the grid's spacing of {spacing:g} Å; choose a lower value"
+        )
     marching_cubes = cast(Any, measure.marching_cubes)  # it is not annotated
     places, triangles, _, _ = marching_cubes(
         roots, isovalue**-0.5, gradient_direction="descent", allow_degenerate=False

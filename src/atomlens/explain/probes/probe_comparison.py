@@ -18,6 +18,9 @@ from atomlens.explain.probes.probes import Probing, energy_quantity, probe_numbe
 _TIED = 0.05  # of the range of Ω: atoms closer than this to the extreme share it, as those of a ring do
 
 
+_FLAT = 1e-5  # eV, deviation below which a field varies by rounding alone
+
+
 @dataclass(frozen=True)
 class Agreement:
     """Ω of two models at the same points."""
@@ -37,7 +40,7 @@ def agreement(first: np.ndarray, second: np.ndarray, nearest: np.ndarray) -> Agr
     spread = float(first.std() * second.std())
     covariance = float(((first - first.mean()) * (second - second.mean())).mean())
     return Agreement(
-        covariance / spread if spread > 0.0 else float("nan"),
+        covariance / spread if min(first.std(), second.std()) > _FLAT else float("nan"),
         float(second.mean() - first.mean()),
         _shared_minimum(first, second, nearest),
         _shared_minimum(-first, -second, nearest),

@@ -56,8 +56,8 @@ def _find(subject: Subject) -> DataRings:
     if not len(open_ones):
         raise InputError("rings are not looked for under periodic boundaries; give data with molecules")
     chosen = open_ones[np.unique(np.linspace(0, len(open_ones) - 1, MOLECULES).astype(np.int64))]
-    places, rings = perceive([data[int(row)] for row in chosen], title="rings")
-    return DataRings(rings, chosen[places], len(chosen), len(open_ones))
+    places, rings = perceive([data[int(row)] for row in chosen], title="rings", among=chosen)
+    return DataRings(rings, places, len(chosen), len(open_ones))
 
 
 def serving(subject: Subject) -> list[tuple[NamedModel, RingEnergies]]:

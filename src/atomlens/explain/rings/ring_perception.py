@@ -51,7 +51,7 @@ def find_rings(system: AtomicSystem) -> tuple[Ring, ...]:
         InputError: RDKit is not installed, or the structure is periodic.
     """
     check_open(system)
-    chem = _rdkit()
+    chem = need_rdkit()
     bonds = connectivity(system.numbers, system.positions)
     found = _rings_of(chem, system.numbers, bonds)
     if not found:
@@ -77,7 +77,7 @@ def sketch(system: AtomicSystem) -> tuple[Sketch, dict[int, int]]:
         InputError: RDKit is not installed, or the structure is periodic.
     """
     check_open(system)
-    chem = _rdkit()
+    chem = need_rdkit()
     bonds = connectivity(system.numbers, system.positions)
     heavy = np.flatnonzero(system.numbers > 1).tolist()
     place = {atom: index for index, atom in enumerate(heavy)}
@@ -96,7 +96,7 @@ def smiles(system: AtomicSystem) -> str:
         InputError: RDKit is not installed, or the structure is periodic.
     """
     check_open(system)
-    chem = _rdkit()
+    chem = need_rdkit()
     molecule = _with_orders(chem, system, connectivity(system.numbers, system.positions))
     with _quiet():
         return "" if molecule is None else str(chem.MolToSmiles(chem.RemoveHs(molecule)))
@@ -112,7 +112,12 @@ def check_open(system: AtomicSystem) -> None:
         raise InputError("rings are not looked for under periodic boundaries; give a molecule without a cell")
 
 
-def _rdkit() -> Any:
+def need_rdkit() -> Any:
+    """RDKit's chemistry.
+
+    Raises:
+        InputError: RDKit is not installed.
+    """
     try:
         from rdkit import Chem
         from rdkit.Chem import rdDepictor, rdDetermineBonds  # noqa: F401  submodules of Chem

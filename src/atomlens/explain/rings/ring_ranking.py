@@ -22,6 +22,7 @@ FORMULA = "C6"  # as in thesis fig. 4.14
 FEWEST = 4  # rings that are a ranking; with fewer six-membered carbon rings the commonest kind is ranked
 END = 8  # drawings at either end
 KINDS = 12
+TIED = 1e-4  # eV; rings that differ by less differ by rounding
 SEPARATED, KEPT, PERCEIVED = 0.9, 0.5, 0.95
 
 
@@ -31,7 +32,7 @@ class Other:
 
     name: str
     same_architecture: bool
-    tau: float  # Kendall's, with the first model's ranking
+    tau: float | None  # Kendall's, with the first model's ranking; None: to one of them all rings are alike
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Ranked:
     def mean(self) -> float:
         """Of the rings ranked, in eV."""
         return float(self.energies.values[self.rows].mean())
+
+    @property
+    def compared(self) -> list[tuple[Other, float]]:
+        """The other models whose ranking can be compared, with Kendall's τ."""
+        return [(other, other.tau) for other in self.others if other.tau is not None]
 
     @property
     def end(self) -> int:
@@ -95,12 +101,20 @@ def _ranked(formula: str, aromatic: bool | None, models: list[tuple[NamedModel, 
         Other(
             entry.name,
             _architecture(entry) == kind,
-            float(kendalltau(first.values[rows], energies.values[rows]).statistic),
+            _tau(first.values[rows], energies.values[rows]),
         )
         for entry, energies in models[1:]
         if len(rows) >= FEWEST
     )
     return Ranked(f"{'aromatic ' if aromatic else ''}{formula}", rows, first, others)
+
+
+def _tau(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Kendall's τ of two models' energies; None where there is no order to be compared."""
+    if min(np.ptp(first), np.ptp(second)) < TIED:
+        return None
+    tau = float(kendalltau(first, second).statistic)
+    return tau if np.isfinite(tau) else None
 
 
 def _architecture(entry: NamedModel) -> str:
@@ -152,10 +166,10 @@ def _ends(ranked: Ranked) -> str:
 
 
 def _caution(ranked: Ranked) -> str:
-    low = min(ranked.others, key=lambda other: other.tau, default=None)
-    if low is None or low.tau > KEPT:
+    low, lowest = min(ranked.compared, key=lambda found: found[1], default=(None, 1.0))
+    if low is None or lowest > KEPT:
         return ""
-    tau = f"{low.tau:.2f}".replace("-", "−")
+    tau = f"{lowest:.2f}".replace("-", "−")
     return f" {low.name} ranks them otherwise (Kendall τ {tau}): no story should be built on their order."
 
 
@@ -168,10 +182,13 @@ def _trust(models: list[tuple[NamedModel, RingEnergies]], sets: list[Ranked], da
     if len(models) == 1:
         return text + "One model: whether another training ranks them alike is not known."
     parts = [
-        f"{ranked.title}: " + ", ".join(f"{other.name} {other.tau:.2f}".replace("-", "−") for other in ranked.others)
+        f"{ranked.title}: "
+        + ", ".join(f"{other.name} " + f"{tau:.2f}".replace("-", "−") for other, tau in ranked.compared)
         for ranked in sets
-        if ranked.others
+        if ranked.compared
     ]
+    if not parts:
+        return text + f"There are {len(models)} models, but too few rings of different energies to compare rankings."
     return text + f"Agreement with the ranking by {models[0][0].name} (Kendall τ, 1 is the same): {'; '.join(parts)}."
 
 
@@ -186,7 +203,7 @@ def _checks(energies: RingEnergies, sets: list[Ranked], area: float | None) -> t
         )
     for ranked in sets:
         for same, name in ((True, "another training"), (False, "another architecture")):
-            taus = [other.tau for other in ranked.others if other.same_architecture is same]
+            taus = [tau for other, tau in ranked.compared if other.same_architecture is same]
             if taus:
                 what = f"Kendall τ of the ranking of {len(ranked.rows):,} {ranked.title} rings, lowest of {len(taus)}"
                 low = min(taus)

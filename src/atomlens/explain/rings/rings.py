@@ -18,7 +18,7 @@ from atomlens.errors import InputError
 from atomlens.explain.baseline import Baseline
 from atomlens.explain.panel import Analysis, Panel
 from atomlens.explain.partition.contributions import AtomContributions, atom_contributions
-from atomlens.explain.rings.ring_perception import Ring, find_rings
+from atomlens.explain.rings.ring_perception import Ring, find_rings, need_rdkit
 from atomlens.explain.subject import Subject
 from atomlens.model import Model, Structure
 from atomlens.progress import track
@@ -131,16 +131,25 @@ def ring_energies(
     return summed(source.values, np.cumsum(source.sizes) - source.sizes, places, rings, source.relative_to)
 
 
-def perceive(systems: Sequence[AtomicSystem], title: str = "") -> tuple[np.ndarray, tuple[Ring, ...]]:
+def perceive(
+    systems: Sequence[AtomicSystem], title: str = "", among: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[Ring, ...]]:
     """The rings of all molecules, and the place of the molecule that each belongs to, (rings,).
+
+    Args:
+        systems: molecules.
+        title: of a progress bar; none without it.
+        among: (systems,) the place of each in the data that they were chosen from; by default 0, 1, 2, ...
 
     Raises:
         InputError: RDKit is not installed, or a structure is periodic.
     """
+    need_rdkit()  # whose absence is no fault of a structure
+    known = range(len(systems)) if among is None else among.tolist()
     places: list[int] = []
     rings: list[Ring] = []
     with track(title, len(systems), "structures") as bar:
-        for place, system in enumerate(systems):
+        for place, system in zip(known, systems, strict=True):
             try:
                 found = find_rings(system)
             except InputError as error:
