@@ -280,7 +280,7 @@ class TestPanel:
         (energies,), (charges,) = (panel.facts[name]["score_by_kinds"] for name in ("energy", "dipole"))
         assert f"two SchNet {energies['score']:.2f} and {charges['score']:.2f}" in panel.reading
         holds = charges["score"] > energies["score"]
-        assert f"here that holds for {'all' if holds else 'none'} of them" in panel.reading
+        assert f"here that {'holds for these' if holds else 'does not hold'}." in panel.reading
 
     def test_charts_hold_at_most_two_thousand_points_with_labels(self, panel):
         assert len(panel.views) == len(panel.figures) == 6
