@@ -91,19 +91,23 @@ def explain(
         raise (error if error.structure is None else error.at(file=str(structures))) from None
     if as_json:
         print_json(summary)
-        return
+    else:
+        print(_told(summary, out / "report.html"))
+
+
+def _told(summary: dict[str, Any], page: Path) -> str:
+    """What was made, what failed, and what could not be made."""
     checks, claims = summary["checks"], summary["claims"]
     failed = f"; FAILED: {_places(checks['failed'])}" if checks["failed"] else ""
     refuted = f"; not: {_places(claims['failed'])}" if claims["failed"] else ""
-    found = len(summary["structures"])
-    print(
-        f"{found} structure{'s' * (found > 1)} and {len(models)} model{'s' * (len(models) > 1)} explained: "
-        f"{out / 'report.html'}\n"
-        f"{checks['count'] - len(checks['failed'])} of {checks['count']} checks passed{failed}\n"
-        f"{claims['count'] - len(claims['failed'])} of {claims['count']} claims borne out{refuted}"
-    )
-    for reason, names in _reasons(summary["panels"]).items():
-        print(f"not made ({', '.join(names)}): {reason}")
+    structures, models = len(summary["structures"]), len(summary["models"])
+    lines = [
+        f"{structures} structure{'s' * (structures > 1)} and {models} model{'s' * (models > 1)} explained: {page}",
+        f"{checks['count'] - len(checks['failed'])} of {checks['count']} checks passed{failed}",
+        f"{claims['count'] - len(claims['failed'])} of {claims['count']} claims borne out{refuted}",
+    ]
+    missing = _reasons(summary["panels"])
+    return "\n".join([*lines, *(f"not made ({', '.join(names)}): {reason}" for reason, names in missing.items())])
 
 
 def _places(failed: list[dict[str, Any]]) -> str:

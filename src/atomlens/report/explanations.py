@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from atomlens.data.system import AtomicSystem
@@ -23,13 +23,13 @@ from atomlens.report.panel_content import (
     analysis_content,
     by_analysis,
     data_facts,
-    formulae,
     keyed_charts,
     model_facts,
     named,
     summary,
 )
 from atomlens.report.policy import charts_library, content_policy, library_block
+from atomlens.report.templates import page_environment, source
 from atomlens.report.views import chart_view, distributions, palette, structure_view
 
 # Bytes of a page, of which neither a mail nor a browser takes notice: 10 MB with ten structures. The library (2 MB) and
@@ -84,8 +84,8 @@ def write_explanations(
     """
     target = Path(folder) / "report.html"
     section = explained_section(target.parent, systems, names, panels, pictures, folders)
-    environment = _environment()
-    style = _source(environment, "report.css") + section.style
+    environment = page_environment()
+    style = source(environment, "report.css") + section.style
     text = environment.get_template("explanations.html").render(
         title=reduce(named, sorted(systems, key=lambda system: -len(system.formula)), title),
         explained=section.markup,
@@ -125,7 +125,7 @@ def explained_section(
     Raises:
         InputError: a figure cannot be read.
     """
-    environment, library = _environment(), charts_library()
+    environment, library = page_environment(), charts_library()
     shown = [named(name, system) for name, system in zip(names, systems, strict=True)]
     blocks = _blocks(systems, shown, panels, library)
     left = largest_page(len(systems)) - sum(len(block["packed"]) for block in blocks) - _TEXT
@@ -136,7 +136,7 @@ def explained_section(
     return Section(
         Markup(template.explained(view)),
         tuple({"id": analysis["id"], "title": analysis["title"]} for analysis in analyses),
-        _source(environment, "explanations.css"),
+        source(environment, "explanations.css"),
         _joined(environment),
         library,
     )
@@ -174,24 +174,6 @@ def _charts(panels: Sequence[Labelled]) -> dict[str, Any]:
     return {key: chart_view(chart) for row, panel in panels for key, chart in keyed_charts(row, panel)}
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("atomlens", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["formulae"] = formulae
-    return environment
-
-
-def _source(environment: Environment, name: str) -> str:
-    """A file of the package as text; it is inlined unchanged, for its hash stands in the page's policy."""
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
 def _joined(environment: Environment) -> str:
     """The scripts as one, in a scope of its own."""
-    return '"use strict";\n(() => {\n' + "\n".join(_source(environment, name) for name in _SCRIPTS) + "})();\n"
+    return '"use strict";\n(() => {\n' + "\n".join(source(environment, name) for name in _SCRIPTS) + "})();\n"

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from atomlens.files import write_text
@@ -16,9 +15,9 @@ from atomlens.report import content
 from atomlens.report.captions import PAPER, THESIS, caption
 from atomlens.report.explanations import Section
 from atomlens.report.facts import fact_groups
-from atomlens.report.panel_content import formulae
 from atomlens.report.pictures import pictures
 from atomlens.report.policy import content_policy
+from atomlens.report.templates import page_environment, source
 
 _LARGEST = 2_000_000  # bytes that figures may take before they are made smaller
 _KEY_PICTURES = ("atom_contributions", "parity_forces", "parity_energy")
@@ -56,15 +55,8 @@ def write_report(
 
 def render(summary: Mapping[str, Any], figures: Mapping[str, str | Path], explained: Section | None = None) -> str:
     """The page as text; see `write_report`."""
-    environment = Environment(
-        loader=PackageLoader("atomlens", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["formulae"] = formulae
-    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    environment = page_environment()
+    style, script = (source(environment, name) for name in ("report.css", "report.js"))
     scripts, library = [script], ""
     if explained is not None:
         style, library = style + explained.style, explained.library
@@ -129,13 +121,6 @@ def _arranged(panels: Mapping[str, Any], key: str | None) -> dict[str, list[Any]
         names = [name for stem in known for name in left if name == stem or name.startswith(f"{stem}_")]
         arranged[title] = [left.pop(name) for name in names]
     return arranged | {"further": list(left.values())}
-
-
-def _source(environment: Environment, name: str) -> str:
-    """A file of the package as text; it is inlined unchanged, for its hash stands in the page's policy."""
-    loader = environment.loader
-    assert loader is not None
-    return loader.get_source(environment, name)[0]
 
 
 def _shell_word(text: str) -> str:

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from atomlens.data.system import AtomicSystem
 from atomlens.explain.panel import Analysis, Chart, Distribution, Panel, Table
+from atomlens.explain.wording import counted
 from atomlens.report.formatting import count, formula, is_number, measured, significant
 from atomlens.report.pictures import Picture
 from atomlens.report.views import histogram_chart
@@ -38,9 +39,9 @@ def summary(panels: Sequence[Labelled], names: Sequence[str], models: int) -> di
     claims = sum(check.claim for *_, check in checks)
     served = {row.name for row, panel in panels if not panel.unavailable}
     missing = {row.name for row, _ in panels} - served
-    seen = f"{_counted(models, 'model')} seen through {_counted(len(served), 'analysis', 'analyses')}"
+    seen = f"{counted(models, 'model')} seen through {counted(len(served), 'analysis', 'analyses')}"
     return {
-        "headline": f"{seen} on {_counted(len(names), 'structure')}; {_verdict(len(checks) - claims, len(faults))}.",
+        "headline": f"{seen} on {counted(len(names), 'structure')}; {_verdict(len(checks) - claims, len(faults))}.",
         "tiles": [
             {"label": "Models", "value": count(models), "note": "whose answers are compared where several can serve"},
             {"label": "Structures", "value": count(len(names)), "note": "with panels of their own"},
@@ -207,10 +208,6 @@ def _where(panel: Panel, names: Sequence[str]) -> str:
 def named(name: str, system: AtomicSystem) -> str:
     """The structure's name; its formula, where that is part of it, with indices."""
     return name.replace(system.formula, formula(system.formula))
-
-
-def _counted(number: int, word: str, plural: str = "") -> str:
-    return f"{count(number)} {word if number == 1 else plural or word + 's'}"
 
 
 def _id(row: Analysis) -> str:

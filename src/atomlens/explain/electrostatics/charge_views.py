@@ -148,11 +148,6 @@ def listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def counted(number: int, word: str) -> str:
-    """A number of things, such as "1 atom" or "2,000 atoms"."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
 def _cell(value: float) -> str | float:
     return round(float(value), 3) + 0.0 if np.isfinite(value) else "–"  # + 0.0 takes the sign off a zero
 

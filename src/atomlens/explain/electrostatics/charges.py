@@ -29,10 +29,11 @@ from atomlens.explain.electrostatics.charge_comparison import (
     known,
 )
 from atomlens.explain.electrostatics.charge_sign import ChargeSign, conserves_charge, sign_in
-from atomlens.explain.electrostatics.charge_views import counted, listed, signed
+from atomlens.explain.electrostatics.charge_views import listed, signed
 from atomlens.explain.electrostatics.xtb_charges import XTB, XtbMolecule, XtbMolecules, has_tblite, xtb_charges
 from atomlens.explain.panel import Analysis, Check, Distribution, Panel
 from atomlens.explain.subject import Subject
+from atomlens.explain.wording import counted
 
 LABELLED = "labelled"  # what a reference from the data set is called
 XTB_STRUCTURES, XTB_ATOMS, XTB_LARGEST = 60, 1500, 80  # as many as take about a second; atoms of all, and of one

@@ -24,9 +24,9 @@ from atomlens.explain.interactions.bond_breaking import (
     summarise,
 )
 from atomlens.explain.interactions.pair_distances import PairDistances, names, pair_distances
-from atomlens.explain.interactions.wording import counted
 from atomlens.explain.panel import Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import NamedModel, Subject
+from atomlens.explain.wording import counted
 from atomlens.figures import bond_breaking as drawing
 from atomlens.model import Model
 

@@ -13,9 +13,9 @@ from atomlens.explain.interactions.crystal_filters import of_structure
 from atomlens.explain.interactions.filter_cuts import filter_cut
 from atomlens.explain.interactions.radial_filters import features_of_pair, filtering, pair_features, radial_filters
 from atomlens.explain.interactions.shown_filters import RARE, ShownFilters, serving, shown_filters
-from atomlens.explain.interactions.wording import counted
 from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import Subject
+from atomlens.explain.wording import counted
 from atomlens.figures import filters as drawing
 
 if TYPE_CHECKING:

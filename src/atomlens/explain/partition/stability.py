@@ -8,13 +8,14 @@ import numpy as np
 
 from atomlens.data.dataset import Dataset
 from atomlens.data.system import symbol
-from atomlens.explain.electrostatics.charge_views import counted, listed
+from atomlens.explain.electrostatics.charge_views import listed
 from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.partition.agreement import PairAgreement, PartitionStability, partition_stability
 from atomlens.explain.partition.compared import Compared, compare, compared, kind
 from atomlens.explain.partition.partitioned import shared_variance
 from atomlens.explain.partition.shared_terms import FEWEST_ATOMS
 from atomlens.explain.subject import Subject
+from atomlens.explain.wording import counted
 from atomlens.figures import style
 from atomlens.model import Model
 
