@@ -25,6 +25,7 @@ from atomlens.data.system import AtomicSystem, symbol
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError, Interrupted
 from atomlens.evaluation import Evaluation, evaluate
+from atomlens.explain.partition.compared import kind
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.files import check_folder, read_json, write_json
 from atomlens.model import Model
@@ -347,7 +348,8 @@ def _explain(
     positions = np.asarray(data.metadata["relaxed"]["positions"])
     relaxed = replace(data[0], positions=positions)
     probes = None if config.probe is None else (config.probe.capitalize(),)
-    subject = Subject((NamedModel("of this study", model),), (relaxed,), (name,), frames, ExplainConfig(probes=probes))
+    named = NamedModel(kind(NamedModel("", model)), model)
+    subject = Subject((named,), (relaxed,), (name,), frames, ExplainConfig(probes=probes))
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier call of the same study
     explained = run_analyses(subject, chosen_analyses(_ANALYSES), folder)
     return subject, replace(explained, panels=tuple(pair for pair in explained.panels if not pair[1].unavailable))
