@@ -29,9 +29,9 @@ from atomlens.explain.electrostatics.charge_sign import (
     sign_in,
 )
 from atomlens.explain.electrostatics.xtb_charges import XtbMolecule, XtbMolecules
-from atomlens.explain.panel import Chart, Distribution
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.model import Model, ModelConfig
+from atomlens.panel import Chart, Distribution
 
 NAMES = ("H2O", "CH3OH", "H2CO", "CH3CH2OH", "CO")
 

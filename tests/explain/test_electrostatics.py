@@ -27,11 +27,11 @@ from atomlens.explain.electrostatics.point_charges import (
     multipoles,
 )
 from atomlens.explain.electrostatics.potential_comparison import compare_potentials
-from atomlens.explain.panel import AtomValues, Chart, Surface, Volume
 from atomlens.explain.probes import isosurface
 from atomlens.explain.probes.field import Grid, Plane
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.model import Model, ModelConfig
+from atomlens.panel import AtomValues, Chart, Surface, Volume
 
 NAMES = ("H2O", "CH3OH", "H2CO", "CH4")
 

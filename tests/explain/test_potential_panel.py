@@ -14,13 +14,13 @@ from atomlens.data.dataset import Dataset
 from atomlens.data.system import AtomicSystem
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
-from atomlens.explain.panel import Surface, Volume
 from atomlens.explain.probes import potential_panel
 from atomlens.explain.probes.chemical_potential import potential_at
 from atomlens.explain.probes.potential_panel import ANALYSIS, chosen_probes
 from atomlens.explain.probes.probes import Probing
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.model import Model, ModelConfig
+from atomlens.panel import Surface, Volume
 
 
 def subject_of(models, structure, **settings):

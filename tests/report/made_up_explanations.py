@@ -9,21 +9,11 @@ from ase.build import bulk, molecule
 from atomlens import figures
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.data.units import KCAL_PER_MOL
-from atomlens.explain.panel import (
-    Analysis,
-    AtomValues,
-    Chart,
-    Check,
-    Distribution,
-    Panel,
-    Series,
-    Surface,
-    Table,
-    Volume,
-)
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.probes.field import Grid
 from atomlens.figures import style
 from atomlens.files import write_json
+from atomlens.panel import AtomValues, Chart, Check, Distribution, Panel, Series, Surface, Table, Volume
 
 CONTRIBUTIONS = Analysis(
     "contributions",

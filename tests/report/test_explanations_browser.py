@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from browser_tools import contrast, emulate, requested, set_width, visit
 
-from atomlens.explain.panel import AtomValues, Distribution
 from atomlens.explain.probes.field import Plane
+from atomlens.panel import AtomValues, Distribution
 from atomlens.report.explanations import write_explanations
 
 MOLECULES = ["CH4", "C6H6", "CH3CH2OH", "Si"]

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from atomlens.errors import InputError
-from atomlens.explain.panel import AtomValues, Chart, Check, Distribution, Panel, Series, Table, Volume
 from atomlens.figures import style
+from atomlens.panel import AtomValues, Chart, Check, Distribution, Panel, Series, Table, Volume
 from atomlens.report import packing, pictures, policy, views
 from atomlens.report.explanations import explained_section, largest_page, write_explanations
 from atomlens.report.panel_content import formulae

@@ -10,9 +10,10 @@ from ase.build import molecule
 from atomlens.data.dataset import Dataset
 from atomlens.errors import InputError
 from atomlens.explain.analyses import ANALYSES
-from atomlens.explain.panel import Analysis, Panel
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.model import Model, ModelConfig
+from atomlens.panel import Panel
 from atomlens.study.explanation import chosen_analyses, explain_models, make_subject, run_analyses
 
 

@@ -5,6 +5,7 @@ An analysis is one file, or a folder of files, with an `Analysis` that the regis
 
 from atomlens.explain.alchemy.alchemical_path import AlchemicalPath, alchemical_path
 from atomlens.explain.alchemy.azine_chain import AzineChain, azine_chain
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.electrostatics.charge_comparison import (
     ChargeAgreement,
     DipoleAgreement,
@@ -38,7 +39,6 @@ from atomlens.explain.interactions.bond_breaking import BondSensitivity, bond_se
 from atomlens.explain.interactions.filter_cuts import FilterCut, filter_cut, periodic_filters
 from atomlens.explain.interactions.pair_distances import PairDistances, pair_distances
 from atomlens.explain.interactions.radial_filters import RadialFilters, radial_filters
-from atomlens.explain.panel import Analysis, Check, Panel
 from atomlens.explain.partition.additive import GroupModel, additive_groups
 from atomlens.explain.partition.agreement import PartitionStability, partition_stability
 from atomlens.explain.partition.contributions import AtomContributions, atom_contributions
@@ -57,6 +57,7 @@ from atomlens.explain.probes.probes import Probing
 from atomlens.explain.rings.ring_perception import Ring, find_rings
 from atomlens.explain.rings.rings import RingEnergies, ring_energies
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
+from atomlens.panel import Check, Panel
 
 __all__ = [
     "AlchemicalPath",

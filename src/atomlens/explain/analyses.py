@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from atomlens.explain.alchemy import alchemy
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.electrostatics import charges, electrostatics
 from atomlens.explain.elements import embeddings
 from atomlens.explain.errors import error_analysis
 from atomlens.explain.interactions import bond_breaking, filters
-from atomlens.explain.panel import Analysis
 from atomlens.explain.partition import contributions, groups, stability
 from atomlens.explain.probes import potential_panel
 from atomlens.explain.rings import rings

@@ -12,14 +12,14 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from atomlens.data.system import AtomicSystem
-from atomlens.explain.panel import Analysis, Chart, Distribution, Panel, Table
 from atomlens.explain.wording import counted
+from atomlens.panel import Chart, Distribution, Panel, Table, Topic
 from atomlens.report.formatting import count, formula, is_number, measured, significant
 from atomlens.report.pictures import Picture
 from atomlens.report.views import histogram_chart
 
 FigureName = tuple[str, int | None, str]  # analysis, place of the structure, figure
-Labelled = tuple[Analysis, Panel]
+Labelled = tuple[Topic, Panel]
 
 # One letter with a short index: E_i, Ω_A, E_ring; but no names of files and settings.
 _INDEX = re.compile(r"(?<![\w-])([A-Za-zΑ-Ωα-ωÊ])_([a-z]{1,4}|[A-Z]|\d{1,2})(?![A-Za-z0-9_])")
@@ -80,7 +80,7 @@ class Links:
     inlined: Mapping[Path, Picture]
     folders: Mapping[tuple[str, int | None], Path]
 
-    def pictures(self, row: Analysis, panel: Panel) -> list[dict[str, Any]]:
+    def pictures(self, row: Topic, panel: Panel) -> list[dict[str, Any]]:
         """The figures of a panel with links to their files."""
         return [
             {
@@ -93,7 +93,7 @@ class Links:
             if (analysis, place) == (row.name, panel.structure)
         ]
 
-    def files(self, row: Analysis, panel: Panel) -> list[dict[str, str]]:
+    def files(self, row: Topic, panel: Panel) -> list[dict[str, str]]:
         """The numbers of a panel, and what it has for other programs."""
         drawn = (path.parent for key, path in self.figures.items() if key[:2] == (row.name, panel.structure))
         where = self.folders.get((row.name, panel.structure)) or next(drawn, None)
@@ -105,7 +105,7 @@ class Links:
         return {"name": path.name, "address": Path(os.path.relpath(path, self.folder)).as_posix()}
 
 
-def keyed_charts(row: Analysis, panel: Panel) -> Iterator[tuple[str, Chart]]:
+def keyed_charts(row: Topic, panel: Panel) -> Iterator[tuple[str, Chart]]:
     """Charts with the name by which the page's script finds them; distributions of a panel about data are charts."""
     place = "data" if panel.structure is None else str(panel.structure)
     for number, view in enumerate(panel.views):
@@ -115,7 +115,7 @@ def keyed_charts(row: Analysis, panel: Panel) -> Iterator[tuple[str, Chart]]:
             yield f"{row.name}-{place}-{number}", histogram_chart(view)
 
 
-def by_analysis(panels: Sequence[Labelled]) -> list[tuple[Analysis, list[Panel]]]:
+def by_analysis(panels: Sequence[Labelled]) -> list[tuple[Topic, list[Panel]]]:
     """Panels of one analysis together: those about models or data first, then by structure."""
     rows = {row.name: row for row, _ in panels}
     grouped = {name: [panel for other, panel in panels if other.name == name] for name in rows}
@@ -125,7 +125,7 @@ def by_analysis(panels: Sequence[Labelled]) -> list[tuple[Analysis, list[Panel]]
     ]
 
 
-def analysis_content(row: Analysis, panels: Sequence[Panel], names: Sequence[str], links: Links) -> dict[str, Any]:
+def analysis_content(row: Topic, panels: Sequence[Panel], names: Sequence[str], links: Links) -> dict[str, Any]:
     """An analysis with its panels as the template wants them."""
     return {
         "id": _id(row),
@@ -136,7 +136,7 @@ def analysis_content(row: Analysis, panels: Sequence[Panel], names: Sequence[str
     }
 
 
-def _panel(row: Analysis, panel: Panel, names: Sequence[str], links: Links) -> dict[str, Any]:
+def _panel(row: Topic, panel: Panel, names: Sequence[str], links: Links) -> dict[str, Any]:
     """A panel as the template wants it."""
     return {
         "structure": panel.structure,
@@ -210,5 +210,5 @@ def named(name: str, system: AtomicSystem) -> str:
     return name.replace(system.formula, formula(system.formula))
 
 
-def _id(row: Analysis) -> str:
+def _id(row: Topic) -> str:
     return f"analysis-{row.name}"

@@ -11,9 +11,9 @@ from ase.data import atomic_names, atomic_numbers, covalent_radii
 from matplotlib.colors import to_hex
 
 from atomlens.data.system import AtomicSystem, symbol
-from atomlens.explain.panel import AtomValues, Chart, Distribution, Panel, Series, Surface, View, Volume
 from atomlens.explain.probes.field import Plane
 from atomlens.figures import molecule, style
+from atomlens.panel import AtomValues, Chart, Distribution, Panel, Series, Surface, View, Volume
 from atomlens.report.packing import quantised, rounded
 
 LARGEST_VOLUME = 60_000  # grid points of one field on the page; of larger ones every second, third ... is taken

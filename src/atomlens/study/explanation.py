@@ -18,11 +18,12 @@ from atomlens.data.dataset import Dataset
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.explain.analyses import ANALYSES
-from atomlens.explain.panel import Analysis, Panel
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.figures import save_figure
 from atomlens.files import check_folder, replacing, write_json
 from atomlens.model import Model
+from atomlens.panel import Panel
 from atomlens.progress import track
 from atomlens.report.explanations import write_explanations
 from atomlens.report.formatting import formula

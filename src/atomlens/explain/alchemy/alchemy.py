@@ -17,11 +17,12 @@ from atomlens.errors import InputError
 from atomlens.explain.alchemy.alchemical_path import Geometry, mixes_elements
 from atomlens.explain.alchemy.azine_chain import AzineChain, azine_chain
 from atomlens.explain.alchemy.azines import AZINES, SITES, azine, occupied
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.baseline import energy_baseline
-from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import Subject
 from atomlens.figures import alchemy as drawing
 from atomlens.model import Model
+from atomlens.panel import Chart, Check, Panel, Series, Table
 
 GEOMETRIES: tuple[Geometry, ...] = ("fixed", "interpolated")
 _LABELS = {"fixed": "fixed where benzene has them", "interpolated": "moved to where each molecule has them"}

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from atomlens.data.system import symbol
 from atomlens.data.units import parse_unit
 from atomlens.explain.electrostatics.charge_comparison import ChargeAgreement, DipoleAgreement, ModelPair
-from atomlens.explain.panel import Chart, Check, Series, Table
 from atomlens.figures import charges as drawing
 from atomlens.figures import style
+from atomlens.panel import Chart, Check, Series, Table
 
 _CHART_POINTS = 400  # per element
 _CONSERVED, _LEARNED = 1e-6, 0.1  # e, by which charges may miss the total: by rounding, or by what was learned

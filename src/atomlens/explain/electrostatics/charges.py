@@ -17,6 +17,7 @@ from ase.data import atomic_masses
 from atomlens.data.dataset import Dataset
 from atomlens.data.system import symbol
 from atomlens.errors import InputError
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.electrostatics import charge_views as views
 from atomlens.explain.electrostatics.charge_comparison import (
     CLEAR_CHARGE,
@@ -31,9 +32,9 @@ from atomlens.explain.electrostatics.charge_comparison import (
 from atomlens.explain.electrostatics.charge_sign import ChargeSign, conserves_charge, sign_in
 from atomlens.explain.electrostatics.charge_views import listed, signed
 from atomlens.explain.electrostatics.xtb_charges import XTB, XtbMolecule, XtbMolecules, has_tblite, xtb_charges
-from atomlens.explain.panel import Analysis, Check, Distribution, Panel
 from atomlens.explain.subject import Subject
 from atomlens.explain.wording import counted
+from atomlens.panel import Check, Distribution, Panel
 
 LABELLED = "labelled"  # what a reference from the data set is called
 XTB_STRUCTURES, XTB_ATOMS, XTB_LARGEST = 60, 1500, 80  # as many as take about a second; atoms of all, and of one

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.electrostatics.charge_comparison import compare_charges, known
 from atomlens.explain.electrostatics.charge_sign import ChargeSign, conserves_charge, sign_in
 from atomlens.explain.electrostatics.charge_views import listed, signed, sum_check
@@ -29,11 +30,11 @@ from atomlens.explain.electrostatics.point_charges import (
 )
 from atomlens.explain.electrostatics.potential_comparison import PotentialComparison, compare_potentials
 from atomlens.explain.electrostatics.xtb_charges import XTB, has_tblite, xtb_charges
-from atomlens.explain.panel import Analysis, AtomValues, Chart, Check, Panel, Series, Surface, Volume
 from atomlens.explain.probes.field import Grid, Plane
 from atomlens.explain.probes.isosurface import Isosurface
 from atomlens.explain.subject import ExplainConfig, Subject
 from atomlens.figures import style
+from atomlens.panel import AtomValues, Chart, Check, Panel, Series, Surface, Volume
 
 LARGEST_FOR_XTB = 120  # atoms; two seconds
 FAR = 20.0  # times the molecule's reach, where its potential must be that of its multipoles

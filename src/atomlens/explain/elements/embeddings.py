@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from atomlens.errors import InputError
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.elements.elements import (
     FEWEST,
     ElementEmbeddings,
@@ -30,9 +31,9 @@ from atomlens.explain.elements.embedding_statistics import (
     order_within_classes,
 )
 from atomlens.explain.elements.periodic_table import block
-from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import NamedModel, Subject
 from atomlens.figures import embeddings as drawing
+from atomlens.panel import Chart, Check, Panel, Series, Table
 
 _SPACES = {
     "embedding": "the embedding",

@@ -13,14 +13,15 @@ from atomlens.data.quantities import quantity
 from atomlens.data.units import ENERGY_PER_ATOM, from_internal
 from atomlens.errors import InputError
 from atomlens.evaluation import errors_of, predict_source
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.errors.error_charts import Shown, charts, drawings, force_drawings, table_of, tables, write_errors
 from atomlens.explain.errors.error_words import agreement, force_reading, judged_by, reading
 from atomlens.explain.errors.learning_curve import learning_curves
 from atomlens.explain.errors.structure_errors import FEWEST, ErrorAnalysis, ForceErrors, error_analysis, force_errors
 from atomlens.explain.errors.training_overlap import TrainingOverlap, training_overlap
-from atomlens.explain.panel import Analysis, Check, Panel
 from atomlens.explain.subject import NamedModel, Subject
 from atomlens.figures.style import plain_unit
+from atomlens.panel import Check, Panel
 
 FORCE_ATOMS = 20_000  # whose forces are predicted at most; of more a sample is taken
 _ROWS_PER_ELEMENT = 3  # fewer structures are fitted by their composition, whatever it means

@@ -16,8 +16,8 @@ from atomlens.data.system import AtomicSystem, symbol
 from atomlens.explain.errors.isomer_ranking import IsomerRanking
 from atomlens.explain.errors.learning_curve import LearningCurve
 from atomlens.explain.errors.structure_errors import ErrorAnalysis, ForceErrors
-from atomlens.explain.panel import Chart, Series, Table
 from atomlens.figures import error_analysis as drawing
+from atomlens.panel import Chart, Series, Table
 
 _DRAWN_ATOMS = 60  # of structures that are drawn; more is a cloud
 _POINTS = 400  # of a curve on the page

@@ -14,9 +14,10 @@ from torch import Tensor
 from atomlens.data.batch import Batch
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
-from atomlens.explain.panel import Analysis, Panel
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.subject import Subject
 from atomlens.model import Model
+from atomlens.panel import Panel
 from atomlens.representations import constant_parameters
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from atomlens.explain.interactions.bond_breaking import (
     summarise,
 )
 from atomlens.explain.interactions.pair_distances import PairDistances, names, pair_distances
-from atomlens.explain.panel import Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import NamedModel, Subject
 from atomlens.explain.wording import counted
 from atomlens.figures import bond_breaking as drawing
 from atomlens.model import Model
+from atomlens.panel import Chart, Check, Panel, Series, Table
 
 MOST_PAIRS = 3
 MOST_LINES = len(drawing.COLOURS)  # models in one figure; the table has all

@@ -20,11 +20,11 @@ from atomlens.explain.interactions.filter_cuts import (
 )
 from atomlens.explain.interactions.radial_filters import convolving, radial_filters
 from atomlens.explain.interactions.shown_filters import CURVES, ShownFilters, serving, shown_filters
-from atomlens.explain.panel import Check, Panel, Table
 from atomlens.explain.subject import Subject
 from atomlens.explain.wording import counted
 from atomlens.figures import filters as drawing
 from atomlens.model import Model
+from atomlens.panel import Check, Panel, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atomlens.data.system import symbol
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.interactions.crystal_filters import of_structure
 from atomlens.explain.interactions.filter_cuts import filter_cut
 from atomlens.explain.interactions.radial_filters import features_of_pair, filtering, pair_features, radial_filters
 from atomlens.explain.interactions.shown_filters import RARE, ShownFilters, serving, shown_filters
-from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.subject import Subject
 from atomlens.explain.wording import counted
 from atomlens.figures import filters as drawing
+from atomlens.panel import Chart, Check, Panel, Series, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,13 +11,13 @@ from scipy.spatial.transform import Rotation
 
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
-from atomlens.explain.panel import AtomValues, Check, Panel, View
 from atomlens.explain.partition.agreement import ROUNDING
 from atomlens.explain.partition.compared import kind
 from atomlens.explain.partition.shared_terms import LESS_MEAN, Shared, shared_terms
 from atomlens.explain.subject import Subject
 from atomlens.figures import contributions as drawing
 from atomlens.figures import style
+from atomlens.panel import AtomValues, Check, Panel, View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,8 +12,8 @@ import numpy as np
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.evaluation import predict_structures
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.baseline import Baseline
-from atomlens.explain.panel import Analysis
 from atomlens.explain.partition.contribution_models import of_models
 from atomlens.explain.partition.contribution_structure import of_structure
 from atomlens.explain.terms import AtomTerm, atom_term, term_baseline

@@ -8,8 +8,8 @@ import numpy as np
 
 from atomlens.data.dataset import Dataset
 from atomlens.data.system import symbol
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.electrostatics.charge_views import listed
-from atomlens.explain.panel import Analysis, Chart, Check, Panel, Series, Table
 from atomlens.explain.partition.agreement import PairAgreement, PartitionStability, partition_stability
 from atomlens.explain.partition.compared import Compared, compare, compared, kind
 from atomlens.explain.partition.partitioned import shared_variance
@@ -18,6 +18,7 @@ from atomlens.explain.subject import Subject
 from atomlens.explain.wording import counted
 from atomlens.figures import style
 from atomlens.model import Model
+from atomlens.panel import Chart, Check, Panel, Series, Table
 
 _SAME_TOTALS = 0.2  # share of a difference up to which totals count as nearly the same
 __all__ = ["ANALYSIS", "Compared", "PartitionStability", "compare", "compared", "partition_stability"]

@@ -10,7 +10,7 @@ import numpy as np
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
-from atomlens.explain.panel import Analysis, Check, Panel, Surface, Volume
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.probes.chemical_potential import (
     MASKED_RADIUS,
     SURROUNDED,
@@ -28,6 +28,7 @@ from atomlens.explain.probes.probe_comparison import Agreement, agreement, by_th
 from atomlens.explain.probes.probes import ENERGIES, Probing, energy_quantity
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
 from atomlens.model import Model
+from atomlens.panel import Check, Panel, Surface, Volume
 
 DEFAULT_PROBES = ("H", "C", "O")
 FAR_AWAY = 100.0  # Å; farther than any model hears, or than where what one without a cutoff hears changes

@@ -10,12 +10,12 @@ import numpy as np
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
 from atomlens.explain.baseline import energy_baseline
-from atomlens.explain.panel import Chart, Check, Panel, Series, Table
 from atomlens.explain.rings.data_rings import data_rings, serving
 from atomlens.explain.rings.ring_perception import Ring, check_open, find_rings, sketch
 from atomlens.explain.rings.rings import RingEnergies, in_kcal
 from atomlens.explain.subject import NamedModel, Subject
 from atomlens.figures import rings as drawing
+from atomlens.panel import Chart, Check, Panel, Series, Table
 
 FEW = 5  # rings of a kind, below which a mean says little
 DRAWN = 6  # rings that are lettered and spoken of

@@ -11,12 +11,12 @@ from scipy.stats import kendalltau
 
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
-from atomlens.explain.panel import Chart, Check, Panel, Series, Table
 from atomlens.explain.rings.data_rings import DataRings, data_rings, serving
 from atomlens.explain.rings.ring_perception import sketch, smiles
 from atomlens.explain.rings.rings import RingEnergies, in_kcal, separation
 from atomlens.explain.subject import NamedModel, Subject
 from atomlens.figures import rings as drawing
+from atomlens.panel import Chart, Check, Panel, Series, Table
 
 FORMULA = "C6"  # as in thesis fig. 4.14
 FEWEST = 4  # rings that are a ranking; with fewer six-membered carbon rings the commonest kind is ranked

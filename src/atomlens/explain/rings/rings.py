@@ -15,12 +15,13 @@ from scipy.stats import rankdata
 from atomlens.data.system import AtomicSystem
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
+from atomlens.explain.analysis import Analysis
 from atomlens.explain.baseline import Baseline
-from atomlens.explain.panel import Analysis, Panel
 from atomlens.explain.partition.contributions import AtomContributions, atom_contributions
 from atomlens.explain.rings.ring_perception import Ring, find_rings, need_rdkit
 from atomlens.explain.subject import Subject
 from atomlens.model import Model, Structure
+from atomlens.panel import Panel
 from atomlens.progress import track
 
 if TYPE_CHECKING:

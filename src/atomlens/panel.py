@@ -1,4 +1,4 @@
-"""What an analysis hands over for a report: numbers, figures, interactive views, and the checks beside its claims."""
+"""What analyses and simulations hand over for a report: numbers, figures, interactive views, checks beside claims."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from atomlens.explain.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,17 @@ class Chart:
     equal: bool = False  # one unit is as long along x as along y
 
 
-View = AtomValues | Surface | Volume | Distribution | Chart
+@dataclass(frozen=True)
+class Motion:
+    """Motions of one structure that the page plays as r + amplitude · displacement · sin(phase), one at a time."""
+
+    name: str
+    labels: tuple[str, ...]  # of each motion, such as "12: 1587.3 cm⁻¹"
+    displacements: np.ndarray  # (motions, atoms, 3), the largest step of an atom being 1
+    amplitude: float = 0.4  # Å
+
+
+View = AtomValues | Surface | Volume | Distribution | Chart | Motion
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class Panel:
     Where an analysis cannot be made, ``unavailable`` says why in one sentence and the rest is empty.
     """
 
-    analysis: str  # name in `ANALYSES`
+    analysis: str  # name of its `Topic`
     structure: int | None = None  # place among the structures shown; None: about models or data
     reading: str = ""  # what is seen here, in plain language, with numbers
     trust: str = ""  # how many models, how stable, checked against what
@@ -141,17 +149,10 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """A row of the registry.
-
-    ``of_structure(subject, place)`` makes a panel of one structure, ``of_models(subject)`` one about models and data;
-    an analysis has one or both. Either raises `InputError` with one sentence where models, structure or data cannot
-    serve it.
-    """
+class Topic:
+    """What a panel is about: an analysis of models, or of a simulation."""
 
     name: str
     title: str
     definition: str  # one or two sentences with the formula
     source: str  # document and equation or figure
-    of_structure: Callable[[Subject, int], Panel] | None = None
-    of_models: Callable[[Subject], Panel] | None = None
