@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -73,29 +75,25 @@ class Frames:
         kept = self.times >= time
         if not kept.any():
             raise InputError(f"the run ends before {time:g} fs; leave out less of its beginning, or run longer")
-        names = ("times", "positions", "cells", "velocities", "potential", "dipoles", "marked")
-        values = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: None if value is None else value[kept] for name, value in values.items()})
+        return self._with(lambda values: values[kept])
 
     def centroids(self) -> Frames:
         """Positions (and velocities) averaged over the beads of each path: one copy per replica."""
         if self.beads == 1:
             return self
 
-        def mean(values: np.ndarray | None) -> np.ndarray | None:
-            if values is None:
-                return None
+        def mean(values: np.ndarray) -> np.ndarray:
             split = values.reshape(len(values), self.replicas, self.beads, *values.shape[2:])
-            found: np.ndarray = split.mean(axis=2)
+            found: np.ndarray = split.any(axis=2) if values.dtype == bool else split.mean(axis=2)
             return found
 
-        return replace(
-            self,
-            positions=mean(self.positions),
-            cells=mean(self.cells),
-            velocities=mean(self.velocities),
-            potential=mean(self.potential),
-            dipoles=mean(self.dipoles),
-            marked=None if self.marked is None else self.marked.reshape(len(self.times), -1, self.beads).any(axis=2),
-            beads=1,
-        )
+        return replace(self._with(lambda values: values if values is self.times else mean(values)), beads=1)
+
+    def _with(self, change: Callable[[np.ndarray], np.ndarray]) -> Frames:
+        """All that varies from frame to frame, changed."""
+        names = ("times", "positions", "cells", "velocities", "potential", "dipoles", "marked")
+        found: dict[str, Any] = {}
+        for name in names:
+            values = getattr(self, name)
+            found[name] = None if values is None else change(values)
+        return replace(self, **found)
