@@ -84,8 +84,7 @@ class Frames:
 
         def mean(values: np.ndarray) -> np.ndarray:
             split = values.reshape(len(values), self.replicas, self.beads, *values.shape[2:])
-            found: np.ndarray = split.any(axis=2) if values.dtype == bool else split.mean(axis=2)
-            return found
+            return np.asarray(split.any(axis=2) if values.dtype == bool else split.mean(axis=2))
 
         return replace(self._with(lambda values: values if values is self.times else mean(values)), beads=1)
 
