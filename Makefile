@@ -42,12 +42,12 @@ clean:
 
 .venv/.demo: .venv/.made pyproject.toml constraints.txt
 	@echo "installing atomlens into .venv (a few minutes the first time)"
-	$(PIP) --editable '.[xtb,explain]'
+	$(PIP) --editable '.[xtb,explain,ipi]'
 	@touch $@
 
 .venv/.dev: .venv/.demo pyproject.toml constraints.txt
 	@echo "installing the tools for tests and checks into .venv"
-	$(PIP) --editable '.[xtb,explain,tensorboard,dev]'
+	$(PIP) --editable '.[xtb,explain,ipi,tensorboard,dev]'
 	@touch $@
 
 # torch first, so that no other package chooses its build. schnetpack last and alone: what it asks for is more than what it

@@ -410,7 +410,9 @@ class Model(nn.Module):
         for chunk, lists in self._chunks(systems, stress):
             batch = collate(chunk, self.cutoff, lists).to(self.device)
             bulk = bool(chunk[0].pbc.all())
-            results += _split(self.predict(batch, forces=forces, stress=bulk if stress is None else stress), batch)
+            results += split_outputs(
+                self.predict(batch, forces=forces, stress=bulk if stress is None else stress), batch
+            )
         return results
 
     def _chunks(
@@ -442,7 +444,8 @@ class Model(nn.Module):
             yield chunk, lists
 
 
-def _split(outputs: Mapping[str, Tensor], batch: Batch) -> list[Arrays]:
+def split_outputs(outputs: Mapping[str, Tensor], batch: Batch) -> list[Arrays]:
+    """Predictions for a batch (see `Model.forward`) as arrays of each structure."""
     sizes = torch.bincount(batch.system, minlength=batch.cell.shape[0]).tolist()
     parts: dict[str, Sequence[np.ndarray]] = {}
     for name, value in outputs.items():

@@ -32,9 +32,9 @@ def searches(monkeypatch):
     """The structures for which neighbours were searched."""
     seen = []
 
-    def counted(atoms, *rest):
-        seen.append(atoms.copy())
-        return search(atoms, *rest)
+    def counted(structures, *rest):
+        seen.append(structures[0].copy())
+        return search(structures, *rest)
 
     monkeypatch.setattr(calculator, "search", counted)
     return seen
@@ -126,9 +126,9 @@ def test_two_atoms_may_close_the_gap_from_both_sides(model, searches):
 
 def test_pairs_stay_the_same_object(model):
     silicon = bulk("Si")
-    found = search(silicon, model, 0.5)
+    found = search([silicon], model, 0.5)
     silicon.positions[1] += 0.1
-    assert found.moved(silicon).pairs is found.batch.pairs
+    assert found.moved([silicon]).pairs is found.batch.pairs
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -137,13 +137,13 @@ def test_nothing_is_missing_from_a_list_that_is_kept(seed, model):
     random = np.random.default_rng(seed)
     atoms = bulk("Si").repeat((2, 1, 1))
     atoms.pbc = random.random(3) < 0.8
-    found = search(atoms, model, 0.6)
+    found = search([atoms], model, 0.6)
     kept = 0
     for size in (0.003, 0.01, 0.03, 0.1):
         moved = atoms.copy()
         moved.set_cell(atoms.cell.array @ (np.eye(3) + size * random.normal(size=(3, 3))), scale_atoms=True)
         moved.positions += 2 * size * random.normal(size=(4, 3))
-        batch = found.moved(moved)
+        batch = found.moved([moved])
         if batch is None:
             continue
         kept += 1
@@ -199,10 +199,10 @@ def change_order(atoms):
 @pytest.mark.parametrize("change", [change_number, change_pbc, change_charge, change_order])
 def test_other_atoms_are_searched_anew(change, model):
     atoms = bulk("SiC", "zincblende", a=4.36)
-    found = search(atoms, model, 0.5)
-    assert found.moved(atoms) is not None
+    found = search([atoms], model, 0.5)
+    assert found.moved([atoms]) is not None
     change(atoms)
-    assert found.moved(atoms) is None
+    assert found.moved([atoms]) is None
 
 
 def test_one_calculator_serves_several_structures(model):

@@ -15,6 +15,7 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from atomlens.data.batch import Batch
+from atomlens.data.quantities import quantity
 from atomlens.errors import InputError
 from atomlens.model import Model
 from atomlens.model_file import load_model
@@ -44,15 +45,7 @@ class Calculator(AseCalculator):
             raise InputError(f"the skin must be a length of 0 Å or more, not {skin!r}; choose one such as 0.5")
         super().__init__(**options)  # type: ignore[no-untyped-call]
         model = model if isinstance(model, Model) else load_model(model)
-        self.implemented_properties = [
-            *(_OF_ENERGIES if model.has_energy else []),
-            *(_OF_DIPOLES if "dipole" in model.predicted else []),
-        ]
-        if not self.implemented_properties:
-            raise InputError(
-                f"the model predicts neither energies nor dipoles, but {', '.join(model.predicted)}, for which ASE has "
-                "no names; use Model.predict"
-            )
+        self.implemented_properties = predicted_by(model)
         self.model = model
         self.skin = skin
         self._searched: Searched | None = None
@@ -60,17 +53,7 @@ class Calculator(AseCalculator):
 
     def check_state(self, atoms: ase.Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last calculation. ASE asks three times a step, and its own answer takes 80 µs."""
-        if self.atoms is None:
-            return list(all_changes)
-        before, now = self.atoms, atoms
-        changes = [name for name in ("cell", "pbc") if not np.array_equal(getattr(before, name), getattr(now, name))]
-        for name in ("positions", "numbers", "initial_charges", "initial_magmoms"):
-            first, second = before.arrays.get(name), now.arrays.get(name)
-            if first is not second and (first is None or second is None or not _close(first, second, tol)):
-                changes.append(name)
-        if before.info.get("charge") != now.info.get("charge"):  # of the whole structure, which ASE knows nothing of
-            changes.append("initial_charges")
-        return changes
+        return changes(self.atoms, atoms, tol)
 
     def calculate(
         self,
@@ -90,43 +73,80 @@ class Calculator(AseCalculator):
         bulk = all(self.atoms.pbc.tolist())
         if "stress" in (properties or []) and not bulk:
             raise PropertyNotImplementedError("stress needs a structure that is periodic in three directions")
-        self.results = self._results(self.model.predict(self._batch(self.atoms), forces=True, stress=bulk))
-
-    @staticmethod
-    def _results(found: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        """A model's predictions for one structure under ASE's names."""
-        results: dict[str, Any] = {}
-        if "energy" in found:
-            results["energy"] = results["free_energy"] = float(found["energy"])
-            results |= {"energies": _array(found["atom_energies"]), "forces": _array(found["forces"])}
-        if "stress" in found:
-            results["stress"] = full_3x3_to_voigt_6_stress(_array(found["stress"])[0])
-        if "dipole" in found:
-            results |= {"dipole": _array(found["dipole"])[0], "charges": _array(found["charges"])}
-        return results
+        batch = self._batch(self.atoms)
+        found = self.model.predict(batch, forces=True, stress=bulk)
+        self.results = ase_results({name: _of_one(name, value) for name, value in found.items()})
 
     @property
     def _scale(self) -> torch.Tensor:
         scale: torch.Tensor = next(iter(self.model.readouts.values())).scale  # type: ignore[assignment]
         return scale
 
+    def forget(self) -> None:
+        """Drop results and neighbours, so that the next calculation does not depend on what was calculated before."""
+        self.atoms, self.results, self._searched = None, {}, None
+
     def _batch(self, atoms: ase.Atoms) -> Batch:
         # `Model.device` would look for a parameter, which takes twice the time of this.
         device = self._scale.device
         same = self._searched_for == (id(self.model), self.model.cutoff, self.skin)
         if self._searched is not None and same and self._searched.batch.numbers.device == device:
-            batch = self._searched.moved(atoms)
+            batch = self._searched.moved([atoms])
             if batch is not None:
                 return batch
         self._searched = None  # should the structure be refused, nothing is left of the one before
-        self._searched = search(atoms, self.model, self.skin)
+        self._searched = search([atoms], self.model, self.skin)
         self._searched_for = id(self.model), self.model.cutoff, self.skin
         return self._searched.batch
+
+
+def changes(before: ase.Atoms | None, now: ase.Atoms, tol: float = 1e-15) -> list[str]:
+    """What changed between two structures, in ASE's names. `Atoms.arrays` that are one object are not looked at."""
+    if before is None:
+        return list(all_changes)
+    found = [name for name in ("cell", "pbc") if not np.array_equal(getattr(before, name), getattr(now, name))]
+    for name in ("positions", "numbers", "initial_charges", "initial_magmoms"):
+        first, second = before.arrays.get(name), now.arrays.get(name)
+        if first is not second and (first is None or second is None or not _close(first, second, tol)):
+            found.append(name)
+    if before.info.get("charge") != now.info.get("charge"):  # of the whole structure, which ASE knows nothing of
+        found.append("initial_charges")
+    return found
+
+
+def predicted_by(model: Model) -> list[str]:
+    """ASE's names of what a model predicts.
+
+    Raises:
+        InputError: the model has neither energies nor dipoles.
+    """
+    names = [*(_OF_ENERGIES if model.has_energy else []), *(_OF_DIPOLES if "dipole" in model.predicted else [])]
+    if not names:
+        raise InputError(
+            f"the model predicts neither energies nor dipoles, but {', '.join(model.predicted)}, for which ASE has "
+            "no names; use Model.predict"
+        )
+    return names
+
+
+def ase_results(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """A model's predictions for one structure, under ASE's names."""
+    results: dict[str, Any] = {}
+    if "energy" in found:
+        results["energy"] = results["free_energy"] = float(found["energy"])
+        results |= {"energies": found["atom_energies"], "forces": found["forces"]}
+    if "stress" in found:
+        results["stress"] = full_3x3_to_voigt_6_stress(found["stress"])
+    if "dipole" in found:
+        results |= {"dipole": found["dipole"], "charges": found["charges"]}
+    return results
 
 
 def _close(first: np.ndarray, second: np.ndarray, tol: float) -> bool:
     return first.shape == second.shape and bool((np.abs(first - second) <= tol).all())
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.cpu().numpy()
+def _of_one(name: str, value: torch.Tensor) -> np.ndarray:
+    array: np.ndarray = value.cpu().numpy()
+    found: np.ndarray = array if quantity(name).per == "atom" else array[0]
+    return found

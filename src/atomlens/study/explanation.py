@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,36 +18,15 @@ from atomlens.errors import InputError
 from atomlens.explain.analyses import ANALYSES
 from atomlens.explain.analysis import Analysis
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
-from atomlens.figures import save_figure
-from atomlens.files import check_folder, replacing, write_json
+from atomlens.files import check_folder, write_json
 from atomlens.model import Model
-from atomlens.panel import Panel
+from atomlens.panel import Panel, Topic
 from atomlens.progress import track
 from atomlens.report.explanations import write_explanations
 from atomlens.report.formatting import formula
+from atomlens.study.panels import WrittenPanels, write_panels
 
 SHOWN = 10  # structures with panels of their own, unless others are asked for
-_WORDS = ("unavailable", "reading", "trust", "checks")  # of a panel; its numbers lie in panel.json
-Pictures = dict[tuple[str, int | None, str], Path]
-
-
-@dataclass(frozen=True)
-class Explained:
-    """Panels that are written: their figures are on disk, what the page needs is kept."""
-
-    panels: tuple[tuple[Analysis, Panel], ...]
-    pictures: Pictures  # (analysis, place of the structure, figure) to the SVG, with a PNG beside it
-    folders: dict[tuple[str, int | None], Path]  # (analysis, place of the structure) to where its files are
-
-    def checked(self, *, claims: bool) -> dict[str, Any]:
-        """How many checks of computations (or claims) there were, and where which failed."""
-        checks = [(row, panel, check) for row, panel in self.panels for check in panel.checks if check.claim is claims]
-        failed = [
-            {"analysis": row.name, "structure": panel.structure, "name": check.name}
-            for row, panel, check in checks
-            if not check.passed
-        ]
-        return {"count": len(checks), "failed": failed}
 
 
 def make_subject(
@@ -151,31 +128,22 @@ def explain_models(
     return summary
 
 
-def run_analyses(subject: Subject, rows: Sequence[Analysis], folder: Path) -> Explained:
+def run_analyses(subject: Subject, rows: Sequence[Analysis], folder: Path) -> WrittenPanels:
     """Make every panel and write its numbers, figures and files below ``folder``."""
     places = range(len(subject.systems))
     jobs: list[tuple[Analysis, int | None]] = []
     for row in rows:
         jobs += [(row, None)] if row.of_models else []
         jobs += [(row, place) for place in places] if row.of_structure else []
-    panels: list[tuple[Analysis, Panel]] = []
-    pictures: Pictures = {}
-    folders: dict[tuple[str, int | None], Path] = {}
     with track("explain", len(jobs), "panels") as bar:
-        for row, place in jobs:
-            bar.note(row.name)
-            panel = _made(row, subject, place)
-            where = folder / row.name / ("models" if place is None else _file_name(subject.names[place]))
-            folders[row.name, place] = where
-            for name, figure in panel.figures.items():
-                pictures[row.name, place, name] = save_figure(figure, where, name)
-            for name, write in panel.files.items():
-                with replacing(where / name) as temporary:
-                    write(temporary)
-            write_json(where / "panel.json", _finite(panel.to_dict()))
-            panels.append((row, replace(panel, figures={})))
-            bar.advance()
-    return Explained(tuple(panels), pictures, folders)
+
+        def made() -> Iterator[tuple[Topic, Panel]]:
+            for row, place in jobs:
+                bar.note(row.name)
+                yield row, _made(row, subject, place)
+                bar.advance()
+
+        return write_panels(folder, made(), subject.names)
 
 
 def _made(row: Analysis, subject: Subject, place: int | None) -> Panel:
@@ -190,7 +158,7 @@ def _made(row: Analysis, subject: Subject, place: int | None) -> Panel:
         return Panel(row.name, place, unavailable=str(error))
 
 
-def _summary(subject: Subject, explained: Explained, folder: Path, command: str) -> dict[str, Any]:
+def _summary(subject: Subject, explained: WrittenPanels, folder: Path, command: str) -> dict[str, Any]:
     """What a program wants to know first, with the way to everything else."""
     return {
         "atomlens_version": version("atomlens"),
@@ -209,21 +177,7 @@ def _summary(subject: Subject, explained: Explained, folder: Path, command: str)
         "settings": subject.config.model_dump(mode="json"),
         "checks": explained.checked(claims=False),
         "claims": explained.checked(claims=True),
-        "panels": [_listed(row, panel, subject, explained, folder) for row, panel in explained.panels],
-    }
-
-
-def _listed(row: Analysis, panel: Panel, subject: Subject, explained: Explained, folder: Path) -> dict[str, Any]:
-    drawn = [path for (*key, _), path in explained.pictures.items() if key == [row.name, panel.structure]]
-    where = explained.folders[row.name, panel.structure].relative_to(folder).as_posix()
-    return {
-        "analysis": row.name,
-        "title": row.title,
-        "structure": None if panel.structure is None else subject.names[panel.structure],
-        "folder": where,
-        "figures": [path.relative_to(folder).as_posix() for path in drawn],
-        "files": [f"{where}/{name}" for name in panel.files],
-        **{name: value for name, value in panel.to_dict().items() if name in _WORDS},
+        "panels": explained.listed(subject.names, folder),
     }
 
 
@@ -242,21 +196,6 @@ def _title(subject: Subject) -> str:
     formulas = list(dict.fromkeys(formula(system.formula) for system in subject.systems))
     more = f" and {len(formulas) - 3} more" if len(formulas) > 3 else ""
     return f"{', '.join(formulas[:3])}{more}, explained"
-
-
-def _file_name(name: str) -> str:
-    """The name of a structure as the name of a folder."""
-    plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
-    return f"structure_{plain[:80]}"
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for numbers that JSON has no word for: what is not defined costs no other panel."""
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

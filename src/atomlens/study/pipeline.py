@@ -38,7 +38,8 @@ from atomlens.report.page import write_report
 from atomlens.simulate import constant_energy_run
 from atomlens.study.checks import check_physics, force_differences
 from atomlens.study.config import StudyConfig
-from atomlens.study.explanation import Explained, chosen_analyses, run_analyses
+from atomlens.study.explanation import chosen_analyses, run_analyses
+from atomlens.study.panels import WrittenPanels
 from atomlens.training import DataConfig, RunConfig, TrainingResult, train
 from atomlens.training.config import ReferencesConfig
 from atomlens.training.loop import CHECKPOINT, MODEL, cpu_threads, seconds_per_step
@@ -343,7 +344,7 @@ def _physics(
 
 def _explain(
     model: Model, data: Dataset, frames: Dataset, name: str, config: StudyConfig, folder: Path
-) -> tuple[Subject, Explained]:
+) -> tuple[Subject, WrittenPanels]:
     """Every analysis that serves one molecule: drawn on it at rest, with the test frames behind the statistics."""
     positions = np.asarray(data.metadata["relaxed"]["positions"])
     relaxed = replace(data[0], positions=positions)
@@ -355,7 +356,7 @@ def _explain(
     return subject, replace(explained, panels=tuple(pair for pair in explained.panels if not pair[1].unavailable))
 
 
-def _explained_facts(explained: Explained) -> list[dict[str, Any]]:
+def _explained_facts(explained: WrittenPanels) -> list[dict[str, Any]]:
     """Sentences and checks of the panels; their numbers lie in files of their own."""
     return [
         {
