@@ -73,9 +73,8 @@ class Lockstep:
         Raises:
             InputError: the model refuses the structure.
         """
-        if self._hub is None:
-            return self._evaluator({place: atoms})[place]
-        found: Arrays | InputError = self._hub.switch(atoms)
+        found: Arrays | InputError
+        found = self._answers({place: atoms})[place] if self._hub is None else self._hub.switch(atoms)
         if isinstance(found, InputError):
             raise found
         return found

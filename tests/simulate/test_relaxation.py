@@ -1,0 +1,114 @@
+"""Relaxed structures are minima: forces and stress vanish, and any small step costs energy."""
+
+import ase
+import numpy as np
+import pytest
+from ase import units
+from ase.build import bulk, molecule
+from pair_model import pair_model
+
+from atomlens.errors import InputError
+from atomlens.simulate.relaxation import RelaxationConfig, relax
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pair_model()
+
+
+def rattled(atoms, seed):
+    atoms.rattle(0.02, seed=seed)
+    return atoms
+
+
+def test_forces_end_below_the_limit_and_energies_below_the_start(model):
+    start = [rattled(molecule(name), seed) for seed, name in enumerate(["H2O", "CH4", "CH3OH"])]
+    before = [atoms.positions.copy() for atoms in start]
+    found = relax(model, start, RelaxationConfig(force=1e-4, steps=500))
+    for atoms, positions, result in zip(start, before, found, strict=True):
+        np.testing.assert_array_equal(atoms.positions, positions)
+        assert result.converged
+        predicted = model.predict(result.atoms)
+        assert np.linalg.norm(predicted["forces"], axis=1).max() <= 1e-4
+        assert float(predicted["energy"]) == pytest.approx(result.energy, abs=1e-9)
+        assert float(model.predict(atoms)["energy"]) - result.energy == pytest.approx(result.gain, abs=1e-9)
+        assert result.gain > 0
+
+
+@pytest.mark.parametrize("optimiser", ["bfgs", "lbfgs", "fire"])
+def test_optimisers_find_the_same_minimum(model, optimiser):
+    start = rattled(molecule("H2O"), 1)
+    found = relax(model, [start], RelaxationConfig(force=1e-5, optimiser=optimiser, steps=3000))[0]
+    expected = relax(model, [start], RelaxationConfig(force=1e-5))[0]
+    assert found.converged
+    assert found.energy == pytest.approx(expected.energy, abs=1e-8)
+    distances = [result.atoms.get_all_distances() for result in (found, expected)]
+    np.testing.assert_allclose(*distances, atol=1e-3)
+
+
+@pytest.mark.parametrize("pressure", [0.0, 5.0])
+def test_cells_end_at_the_pressure_asked_for(model, pressure):
+    config = RelaxationConfig(force=1e-3, stress=0.01, cell="full", pressure=pressure, steps=500)
+    found = relax(model, [bulk("Si", cubic=True), rattled(bulk("Si", cubic=True), 2)], config)
+    for result in found:
+        assert result.converged
+        stress = model.predict(result.atoms)["stress"] / units.GPa
+        np.testing.assert_allclose(stress, -pressure * np.eye(3), atol=0.0101)
+        # Independent of any stress: the enthalpy has its minimum at this volume.
+        volumes, energies = [], []
+        for strain in (-2e-3, -1e-3, 0.0, 1e-3, 2e-3):
+            strained = result.atoms.copy()
+            strained.set_cell(strained.cell * (1 + strain), scale_atoms=True)
+            volumes.append(strained.get_volume())
+            energies.append(float(model.predict(strained)["energy"]))
+        slope = np.polyfit(np.array(volumes) - volumes[2], energies, 3)[2]
+        assert -slope / units.GPa == pytest.approx(pressure, abs=0.02)
+
+
+def test_isotropic_relaxation_keeps_the_shape(model):
+    start = bulk("Si", cubic=True)
+    start.set_cell(start.cell.array * [1.0, 1.02, 0.97], scale_atoms=True)
+    found = relax(model, [start], RelaxationConfig(force=1e-2, stress=0.05, cell="isotropic"))[0]
+    assert found.converged
+    np.testing.assert_allclose(np.diag(found.atoms.cell.array / found.atoms.cell[0, 0]), [1.0, 1.02, 0.97], atol=1e-9)
+    assert found.volume_change == pytest.approx(found.atoms.get_volume() / start.get_volume() - 1)
+
+
+def test_who_does_not_converge_says_so(model):
+    found = relax(model, [rattled(molecule("CH3OH"), 4)], RelaxationConfig(force=1e-6, steps=2))[0]
+    assert (found.converged, found.steps) == (False, 2)
+    assert found.force > 1e-6
+
+
+def test_one_that_breaks_leaves_the_others(model, monkeypatch):
+    real = model.predict
+    doomed = molecule("CH4")
+
+    def predict(batch, **options):
+        if 6 in batch.numbers and predict.calls > 3:
+            raise InputError("atoms fell into each other", structure=int(batch.system[batch.numbers == 6][0]))
+        predict.calls += 1
+        return real(batch, **options)
+
+    predict.calls = 0
+    monkeypatch.setattr(model, "predict", predict)
+    kept = []
+    found = relax(
+        model,
+        [rattled(molecule("H2O"), 1), doomed],
+        RelaxationConfig(force=1e-3),
+        keep=lambda place, _: kept.append(place),
+    )
+    assert found[0].converged
+    assert not found[1].converged
+    assert "fell into each other" in found[1].problem
+    assert sorted(kept) == [0, 1]
+
+
+def test_refusals(model):
+    with pytest.raises(InputError, match=r"structure 1.*no cell"):
+        relax(model, [bulk("Si"), molecule("H2O")], RelaxationConfig(cell="full"))
+    with pytest.raises(InputError, match=r"structure 1.*never saw"):
+        relax(model, [molecule("H2O"), ase.Atoms("Au2", [[0, 0, 0], [0, 0, 2.5]])])
+    with pytest.raises(InputError, match="no structure"):
+        relax(model, [])
