@@ -4,9 +4,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
 
+from atomlens.data.bonds import bonded_pairs
 from atomlens.data.dataset import Dataset
 from atomlens.errors import InputError
-from atomlens.explain.partition.bonds import bonded_pairs, coordination, data_environments, environments
+from atomlens.explain.partition.bonds import coordination, data_environments, environments
 
 # Bonded neighbours of elements with one valence.
 USUAL = {"H": 1, "F": 1, "Cl": 1, "Si": 4, "Li": 1, "Na": 1}

@@ -1,5 +1,7 @@
 """Relaxed structures are minima: forces and stress vanish, and any small step costs energy."""
 
+import json
+
 import ase
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from pair_model import pair_model
 
 from atomlens.errors import InputError
 from atomlens.simulate.relaxation import RelaxationConfig, relax
+from atomlens.simulate.relaxation_panel import bond_kinds, relaxation_panel, relaxed_panel
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +115,31 @@ def test_refusals(model):
         relax(model, [molecule("H2O"), ase.Atoms("Au2", [[0, 0, 0], [0, 0, 2.5]])])
     with pytest.raises(InputError, match="no structure"):
         relax(model, [])
+
+
+def test_bonds_of_equal_length_are_one_kind():
+    kinds = bond_kinds(molecule("CH3CH2OH"))
+    assert {(kind["bond"], kind["count"]) for kind in kinds} == {("C-C", 1), ("C-O", 1), ("C-H", 5), ("H-O", 1)}
+    assert all(kind["shortest"] <= kind["longest"] for kind in kinds)
+
+
+def test_panels_tell_what_happened(model):
+    start = [rattled(molecule("CH4"), 1), rattled(molecule("H2O"), 2)]
+    config = RelaxationConfig(force=1e-3)
+    found = relax(model, start, config)
+    whole = relaxation_panel(["methane", "water"], found, config)
+    assert "2 of 2 structures came to rest" in whole.reading
+    assert all(check.passed for check in whole.checks)
+    one = relaxed_panel(model, 1, start[1], found[1])
+    assert one.checks[0].passed
+    assert one.facts["point_group"] == "C2v"
+    assert [(kind["bond"], kind["count"]) for kind in one.facts["bonds"]] == [("H-H", 1), ("H-O", 2)]
+    json.dumps([whole.to_dict(), one.to_dict()], allow_nan=False)
+
+
+def test_the_check_for_a_minimum_fails_on_a_slope(model):
+    start = molecule("H2O")
+    result = relax(model, [start], RelaxationConfig(steps=0, force=1e-9))[0]
+    assert not relaxed_panel(model, 0, start, result).checks[0].passed
+    whole = relaxation_panel(["water"], [result], RelaxationConfig(steps=0, force=1e-9))
+    assert not whole.checks[0].passed
