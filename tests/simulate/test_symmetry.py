@@ -98,3 +98,13 @@ def test_crystals_and_atoms_are_refused():
         point_group(bulk("Si"))
     with pytest.raises(InputError, match="open structure"):
         point_group(ase.Atoms("C"))
+
+
+def test_a_part_of_a_group_is_no_group():
+    """Drawn out by as much as the tolerance, some operations of Ih are within it and others are not."""
+    atoms = dodecahedron()
+    axis = np.array([0.3, 0.5, 0.81])
+    atoms.positions += 0.05 * np.outer(atoms.positions @ axis, axis) / (axis @ axis)
+    found = {point_group(atoms, tolerance=tolerance).name for tolerance in np.linspace(0.02, 0.14, 25)}
+    assert "unclear" in found
+    assert found <= {"unclear", "Ci", "C2h", "D2h", "D3d", "Th", "D5d", "Ih"}  # those of Ih that have its inversion

@@ -9,6 +9,7 @@ from atomlens.cli.evaluate import evaluate
 from atomlens.cli.explain import explain
 from atomlens.cli.info import info
 from atomlens.cli.predict import predict
+from atomlens.cli.simulate import app as simulate
 from atomlens.cli.study import study
 from atomlens.cli.train import train
 
@@ -42,3 +43,4 @@ def options(
 
 for command in (study, train, evaluate, predict, explain, convert, info):
     app.command()(command)
+app.add_typer(simulate, name="simulate")

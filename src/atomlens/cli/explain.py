@@ -81,7 +81,7 @@ def explain(
             models,
             data,
             out.expanduser().resolve(),
-            shown=None if show is None else _indices(show, "--show"),
+            shown=None if show is None else indices(show, "--show"),
             dataset=beside,
             analyses=analysis,
             config=config,
@@ -151,14 +151,19 @@ def _config(probe: list[str] | None, plane: str | None, isovalue: float) -> Expl
     if probe:
         settings["probes"] = tuple(dict.fromkeys(entry.capitalize() for entry in probe))
     if plane is not None:
-        atoms = _indices(plane, "--plane")
+        atoms = indices(plane, "--plane")
         if len(atoms) != 3:
             raise InputError(f"--plane takes three atoms such as 0,1,2, not '{plane}'")
         settings["plane_atoms"] = tuple(atoms)
     return ExplainConfig.parse(settings)
 
 
-def _indices(text: str, option: str) -> list[int]:
+def indices(text: str, option: str) -> list[int]:
+    """Numbers such as ``0,1,2``.
+
+    Raises:
+        InputError: it is no such text.
+    """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and part.isascii() for part in parts):
         raise InputError(f"{option} takes numbers such as 0,1,2, not '{text}'")

@@ -116,7 +116,7 @@ def relaxed_panel(model: Model, place: int, start: ase.Atoms, result: Relaxed) -
         facts |= {"bonds": kinds, "point_group": group.name, "point_group_error": group.error}
         reading += (
             f" Within 0.05 Å it has the symmetry {group.name} ({counted(group.order, 'operation')}"
-            + (f"; {before.name} before)." if before.name != group.name else ").")
+            + (f"; {before.name} before)." if before.name not in (group.name, "unclear") else ").")
             + (f" Its bonds are of {counted(len(kinds), 'kind')}: {_listed(kinds)}." if kinds else "")
         )
         rows = tuple(

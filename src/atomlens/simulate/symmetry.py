@@ -12,6 +12,8 @@ from scipy.spatial import cKDTree
 
 from atomlens.errors import InputError
 
+_LIKE = 0.2  # of matrix elements; operations of a group of molecules differ by more
+
 
 @dataclass(frozen=True)
 class PointGroup:
@@ -51,7 +53,19 @@ def point_group(atoms: ase.Atoms, tolerance: float = 0.05) -> PointGroup:
         if off < tolerance:
             found.append((matrix, off))
     operations = np.array([matrix for matrix, _ in found])
-    return PointGroup(_name(operations), operations, max(off for _, off in found))
+    # A tolerance may let in some operations of a larger group without the others.
+    name = _name(operations) if _closed(operations) else "unclear"
+    return PointGroup(name, operations, max(off for _, off in found))
+
+
+def _closed(operations: np.ndarray) -> bool:
+    """Whether every product of two operations is one of them, to what a tolerance of positions allows."""
+    for first in operations:
+        products = first @ operations
+        gaps = np.abs(products[:, None] - operations[None]).max(axis=(2, 3)).min(axis=1)
+        if gaps.max() > _LIKE:
+            return False
+    return True
 
 
 def _candidates(positions: np.ndarray, numbers: np.ndarray, tolerance: float) -> Iterator[np.ndarray]:
@@ -110,9 +124,7 @@ def _name(operations: np.ndarray) -> str:
     traces = np.trace(improper, axis1=1, axis2=2)
     mirrors, inversion = int((traces > 1.0 - 1e-2).sum()), bool((traces < -3.0 + 1e-2).any())
     if len(proper) > 2 * axis:  # several axes of three and more
-        family = {12: "T", 24: "O", 60: "I"}.get(len(proper))
-        if family is None:  # the tolerance lets in some of a larger group's operations, but not all
-            return "unclear"
+        family = {12: "T", 24: "O", 60: "I"}[len(proper)]
         ending = "" if not len(improper) else "h" if inversion else "d"
         return family + ending
     if len(proper) == 2 * axis and axis > 1:
