@@ -15,7 +15,7 @@ import ase
 import numpy as np
 from ase import units
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary, ZeroRotation
 
 from atomlens import Calculator
 from atomlens.convert import convert_published
@@ -51,7 +51,8 @@ def sample(model, atoms, steps, equilibration=EQUILIBRATION, seed=0):
     rng = np.random.RandomState(seed)  # what ASE draws from
     atoms = atoms.copy()
     atoms.calc = Calculator(model)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=rng)
+    spread = np.sqrt(atoms.get_masses() * units.kB * TEMPERATURE)  # Maxwell-Boltzmann, per component
+    atoms.set_momenta(spread[:, None] * rng.standard_normal((len(atoms), 3)))
     Stationary(atoms)
     ZeroRotation(atoms)
     # Free to drift and turn: ASE's way of holding the centre of mass does not quite sample the canonical distribution.

@@ -118,7 +118,21 @@ class Motion:
     amplitude: float = 0.4  # Å
 
 
-View = AtomValues | Surface | Volume | Distribution | Chart | Motion
+@dataclass(frozen=True)
+class Trajectory:
+    """Frames of a run of one structure that the page plays.
+
+    Of long runs the page takes evenly spaced frames, and it takes away how the structure drifts as a whole.
+    """
+
+    name: str
+    unit: str  # of the times
+    times: np.ndarray  # (frames,)
+    positions: np.ndarray  # (frames, atoms, 3) Å, not wrapped into the cell; of a path integral its centroids
+    beads: np.ndarray | None = None  # (frames, beads, atoms, 3) Å, shown as translucent copies
+
+
+View = AtomValues | Surface | Volume | Distribution | Chart | Motion | Trajectory
 
 
 @dataclass(frozen=True)

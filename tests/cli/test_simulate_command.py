@@ -10,6 +10,7 @@ from ase.io import read, write
 
 from atomlens.model import Model, ModelConfig
 from atomlens.model_file import load_model, save_model
+from atomlens.simulate import RelaxationConfig, relax
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +70,7 @@ def test_vibrations_are_those_of_the_library(run, model_path, waters, tmp_path):
     (panel,) = summary["panels"]
     assert panel["structure"] == "1 H2O"
     shown = summary["vibrations"][0]
-    assert (
-        len(shown["frequencies"]) + len(shown["free_motions"]) == 9
-    )
+    assert len(shown["frequencies"]) + len(shown["free_motions"]) == 9
     archive = np.load(out / panel["folder"] / "vibrations.npz")
     np.testing.assert_allclose(archive["frequencies"], shown["frequencies"])
     assert archive["hessian"].shape == (9, 9)
@@ -120,8 +119,116 @@ def test_elements_that_the_model_never_saw(run, model_path, tmp_path):
     assert "gold.xyz" in found.error
 
 
+SHORT = ("--time", 0.02, "--timestep", 0.5, "--record", 1.0)
+
+
+@pytest.fixture(scope="module")
+def at_rest(tmp_path_factory, model_path):
+    """Water in the model's own minimum, from which it does not fall apart."""
+    path = tmp_path_factory.mktemp("rest") / "water.xyz"
+    model = load_model(model_path).set_precision(torch.float64)
+    write(path, relax(model, [molecule("H2O")], RelaxationConfig(force=1e-3))[0].atoms)
+    return path
+
+
+def test_dynamics_write_a_run_and_its_page(run, model_path, at_rest, tmp_path):
+    out = tmp_path / "run"
+    found = run("simulate", "md", model_path, at_rest, "--out", out, *SHORT, "--replicas", 2, "--ensemble", "bussi")
+    assert found.code == 0
+    assert "0.02 ps of H2O" in found.out
+    assert "alarms of the guard" in found.out
+    frames = read(out / "trajectory_1.extxyz", ":")
+    assert [atoms.info["time_fs"] for atoms in frames] == [float(step) for step in range(21)]
+    assert {"momenta", "forces"} <= {*frames[0].arrays, *frames[0].calc.results}
+    assert (out / "report.html").is_file()
+    assert json.loads((out / "summary.json").read_text())["steps"] == 40
+
+
+def test_a_run_goes_on_with_the_same_options_only(run, model_path, at_rest, tmp_path):
+    words = ("simulate", "md", model_path, at_rest, "--record", 1.0)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(*words, "--out", whole, "--time", 0.1).code == 0
+    assert run(*words, "--out", parts, "--time", 0.05).code == 0
+    refused = run(*words, "--out", parts, "--time", 0.1)
+    assert "not empty" in refused.error
+    other = run(*words, "--out", parts, "--time", 0.1, "--resume", "--temperature", 400)
+    assert "temperature" in other.error
+    assert run(*words, "--out", parts, "--time", 0.1, "--resume").code == 0
+    assert (parts / "trajectory.extxyz").read_bytes() == (whole / "trajectory.extxyz").read_bytes()
+    assert (parts / "observables.csv").read_bytes() == (whole / "observables.csv").read_bytes()
+
+
+def test_paths_and_runs_over_each_other(run, model_path, at_rest, tmp_path):
+    pytest.importorskip("ipi", reason="path integrals are moved by i-PI")
+    paths = tmp_path / "paths"
+    found = run("simulate", "pimd", model_path, at_rest, "--out", paths, *SHORT, "--beads", 3, "--json")
+    assert found.code == 0
+    summary = json.loads(found.out)
+    assert summary["steps"] == 40
+    assert summary["timings_s"]["i-pi"] > 0
+    assert sorted(path.name for path in paths.glob("*.extxyz")) == [f"trajectory_{bead}.extxyz" for bead in range(3)]
+    classical = tmp_path / "classical"
+    assert run("simulate", "md", model_path, at_rest, "--out", classical, *SHORT, "--guard", "off").code == 0
+    both = run("simulate", "compare", classical, paths, "--out", tmp_path / "both", "--name", "classical", "--json")
+    assert both.code == 0
+    assert json.loads(both.out)["settings"]["name"] == "classical"
+
+
+def test_numbers_of_beads_converge(run, model_path, at_rest, tmp_path):
+    pytest.importorskip("ipi", reason="path integrals are moved by i-PI")
+    out = tmp_path / "beads"
+    found = run("simulate", "pimd", model_path, at_rest, "--out", out, *SHORT, "--converge", "1,2,4", "--json")
+    assert found.code == 0
+    assert [row["beads"] for row in json.loads(found.out)["convergence"]["runs"]] == [1, 2, 4]
+    assert (out / "beads_004" / "observables.csv").is_file()
+
+
+def test_a_guard_that_stops_keeps_the_frames(run, model_path, at_rest, tmp_path):
+    out = tmp_path / "run"
+    hot = ("--temperature", 30000, "--time", 1.0, "--guard", "stop", "--guard-set", "interval=1")
+    found = run("simulate", "md", model_path, at_rest, "--out", out, *hot)
+    assert found.code == 2
+    assert "guard stopped the run" in found.error or "apart" in found.error
+    assert read(out / "trajectory.extxyz", ":")
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        ("md", ("--ensemble", "nvt"), "'ensemble'"),
+        ("md", ("--ensemble", "npt"), "periodic"),
+        ("md", ("--timestep", 0.3, "--record", 1.0), "whole number of time steps"),
+        ("md", ("--guard", "off", "--guard-set", "interval=3"), "--guard off"),
+        ("md", ("--guard", "bark"), "'action'"),
+        ("md", ("--guard-set", "intervall=3"), "did you mean 'interval'"),
+        ("pimd", ("--thermostat", "gle"), "gle4md.org"),
+        ("pimd", ("--beads", 0), "'beads'"),
+        ("pimd", ("--converge", "2,4"), "three numbers"),
+    ],
+)
+def test_runs_refuse_what_cannot_be(run, model_path, at_rest, tmp_path, command, words, message):
+    if command == "pimd":
+        pytest.importorskip("ipi", reason="path integrals are moved by i-PI")
+    found = run("simulate", command, model_path, at_rest, "--out", tmp_path / "o", "--time", 0.01, *words)
+    assert found.code == 2
+    assert message in found.error
+
+
+def test_one_of_several_structures_has_to_be_chosen(run, model_path, waters, tmp_path):
+    assert "choose it" in run("simulate", "md", model_path, waters, "--out", tmp_path / "o").error
+    assert (
+        "no structure 5" in run("simulate", "md", model_path, waters, "--out", tmp_path / "o", "--structure", 5).error
+    )
+
+
+def test_compare_needs_runs(run, tmp_path):
+    found = run("simulate", "compare", tmp_path, tmp_path, "--out", tmp_path / "o")
+    assert found.code == 2
+    assert "settings.json" in found.error
+
+
 def test_help_names_the_commands(run):
     found = run("simulate", "--help")
     assert found.code == 0
-    for command in ("relax", "vibrations"):
+    for command in ("relax", "vibrations", "md", "pimd", "compare"):
         assert command in found.out

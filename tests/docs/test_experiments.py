@@ -7,7 +7,7 @@ import pytest
 from atomlens.training import RunConfig
 from atomlens.training.config import read_yaml
 
-RECIPES = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[2] / "experiments").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)

@@ -1,12 +1,11 @@
 """The page of explanations in a real browser: Chromium through Selenium, skipped where either is missing."""
 
 import re
-import time
 
 import made_up_explanations as made_up
 import numpy as np
 import pytest
-from browser_tools import contrast, emulate, requested, set_width, visit
+from browser_tools import Reader, contrast, emulate, requested, set_width, visit
 
 from atomlens.explain.probes.field import Plane
 from atomlens.panel import AtomValues, Distribution
@@ -30,7 +29,7 @@ def written(tmp_path_factory):
 def opened(browser, written):
     """The browser with the page open and drawn, what it requested, and what it complained of."""
     asked, complaints = visit(browser, written[0])
-    page = Explained(browser)
+    page = Reader(browser)
     page.wait("#scene canvas")
     page.wait("#cut .contourlayer")
     page.settle()
@@ -49,60 +48,10 @@ def page(opened, written):
     return page
 
 
-class Explained:
-    """What a reader does on the page."""
-
-    def __init__(self, browser):
-        self.browser = browser
-        self.run = browser.execute_script
-
-    def wait(self, selector):
-        self.until(lambda: self.run("return !!document.querySelector(arguments[0])", selector), selector)
-
-    def until(self, condition, what):
-        end = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < end, f"waited in vain: {what}"
-            time.sleep(0.03)
-
-    def settle(self):
-        """Wait until cut and scene have not been drawn again for a moment."""
-        count = "return (window.drawn ??= 0)"
-        if not self.run("return window.watched"):
-            self.run(
-                "window.watched = true; window.drawn = 0; for (const id of ['scene', 'cut'])"
-                " document.getElementById(id).on?.('plotly_afterplot', () => { window.drawn += 1; })"
-            )
-        before, quiet = -1, 0
-        while quiet < 3:
-            time.sleep(0.05)
-            now = self.run(count)
-            quiet, before = (quiet + 1 if now == before else 0), now
-
-    def one(self, selector):
-        return self.browser.find_element("css selector", selector)
-
-    def text(self, selector):
-        return re.sub(
-            r"\s+", " ", self.run("return document.querySelector(arguments[0]).textContent", selector)
-        ).strip()
-
-    def choose(self, selector, value):
-        """Choose in a list, move a slider, or tick a choice."""
-        self.run(
-            "const [place, value] = [document.querySelector(arguments[0]), arguments[1]];"
-            "if (place.type === 'radio' || place.type === 'checkbox') place.click();"
-            "else { place.value = value;"
-            " for (const kind of ['input', 'change']) place.dispatchEvent(new Event(kind, { bubbles: true })); }",
-            selector,
-            value,
-        )
-        self.settle()
-
-    def cut(self):
-        """Coordinates (columns,), (rows,) and values (rows, columns) of the cut, NaN where unknown."""
-        x, y, z = self.run("const [drawn] = document.getElementById('cut').data; return [drawn.x, drawn.y, drawn.z]")
-        return np.array(x), np.array(y), np.array(z, dtype=float)
+def cut_of(page):
+    """Coordinates (columns,), (rows,) and values (rows, columns) of the cut, NaN where unknown."""
+    x, y, z = page.run("const [drawn] = document.getElementById('cut').data; return [drawn.x, drawn.y, drawn.z]")
+    return np.array(x), np.array(y), np.array(z, dtype=float)
 
 
 def panels_of(written, name):
@@ -192,20 +141,20 @@ def test_the_cut_is_the_field_in_the_plane(page, written, orientation):
     plane = Plane.through(system)
     u, v = (np.eye(3)[0], np.eye(3)[1]) if orientation == "z" else (plane.u, plane.v)
     centre = system.positions.mean(axis=0) + 0.6 * np.cross(u, v)
-    s, t, values = page.cut()
+    s, t, values = cut_of(page)
     expected = made_up.linear_field(centre + s[None, :, None] * u + t[:, None, None] * v)
     assert np.isfinite(values).mean() > 0.8
     np.testing.assert_allclose(values[np.isfinite(values)], expected[np.isfinite(values)], atol=0.02)
     assert "0.6 Å above the centre" in page.text("#cut-words")
     page.choose("#offset", "-0.4")
-    assert np.nanmax(np.abs(page.cut()[2] - values)) > 1.0
+    assert np.nanmax(np.abs(cut_of(page)[2] - values)) > 1.0
     page.choose("#field", page.run("return document.querySelector('#field option').value"))
 
 
 def test_another_probe_is_another_field(page):
-    before, name = page.cut()[2], page.text("#cut-legend")
+    before, name = cut_of(page)[2], page.text("#cut-legend")
     page.choose("#probe-O", "O")
-    after = page.cut()[2]
+    after = cut_of(page)[2]
     assert "probe H" in name
     assert "probe O" in page.text("#cut-legend")
     np.testing.assert_allclose(np.nanmin(after), made_up_minimum("CH4", "O"), atol=1.5)

@@ -1,18 +1,16 @@
-import base64
-import hashlib
 import html
 import json
 import re
 import shutil
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from types import SimpleNamespace
 
 import made_up_explanations as made_up
 import numpy as np
 import pytest
+from page_tools import Page, sha256
 
 from atomlens.errors import InputError
 from atomlens.figures import style
@@ -22,36 +20,6 @@ from atomlens.report.explanations import explained_section, largest_page, write_
 from atomlens.report.panel_content import formulae
 
 MOLECULES = ["CH4", "C6H6", "CH3CH2OH"]
-
-
-class Page(HTMLParser):
-    """Addresses, ids, images, blocks of data and the visible text of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.addresses, self.ids, self.images, self.blocks, self.words, self.tags = [], [], [], {}, [], []
-        self._block = self._hidden = None
-        self.feed(text)
-        self.text = re.sub(r"\s+", " ", "".join(self.words))
-
-    def handle_starttag(self, tag, attributes):
-        named = dict(attributes)
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attributes if name in {"src", "href", "srcset", "action"}]
-        self.ids += [named["id"]] if "id" in named else []
-        self.images += [named] if tag == "img" else []
-        if tag in {"script", "style"}:
-            self._hidden, self._block = tag, named.get("id")
-
-    def handle_endtag(self, tag):
-        if tag == self._hidden:
-            self._hidden = self._block = None
-
-    def handle_data(self, data):
-        if self._block:
-            self.blocks[self._block] = packing.unpacked(data) if self._block != "explained-library" else data
-        elif not self._hidden:
-            self.words.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -351,10 +319,6 @@ def test_the_cell_of_a_crystal_is_kept_and_a_molecule_has_none():
 
 
 # --- policy and words
-
-
-def sha256(text):
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def test_the_policy_names_exactly_what_the_page_holds(text, page):

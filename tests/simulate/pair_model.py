@@ -1,4 +1,4 @@
-"""A model whose energy is known: Morse pairs, faded out before the cutoff. It has wells; untrained networks have none."""
+"""A model whose energy is known: Morse pairs, faded out before the cutoff. It has wells, which random networks lack."""
 
 import torch
 

@@ -13,20 +13,23 @@ from atomlens.cli.options import Json, ModelPath, model_file, print_json
 def info(model: ModelPath, as_json: Json = False) -> None:
     """Tell what a model file holds, and check its fingerprint.
 
-    Configuration, elements, units, where it comes from, and how exact the table of its filters is.
+    Configuration, elements, units, where it comes from, what it saw, and how exact the table of its filters is.
     """
+    from atomlens.coverage import KEY, Coverage
     from atomlens.data.system import symbol
     from atomlens.model_file import load_model, read_header
 
     model = model_file(model)
     header = read_header(model)
     loaded = load_model(model)
+    coverage = Coverage.stored(loaded)
     facts = {
         "file": str(model),
         "parameters": sum(parameter.numel() for parameter in loaded.parameters()),
         "elements": [symbol(number) for number in loaded.elements],
         "fingerprint": "predictions are those of the time of saving",
         "filters": _filters(header),
+        "coverage": str(coverage or "not known; the training was not finished, or the model was made without"),
         **{
             key: header[key]
             for key in (
@@ -47,6 +50,8 @@ def info(model: ModelPath, as_json: Json = False) -> None:
         return
     import yaml
 
+    # Arrays in base64 say nothing to readers.
+    facts["provenance"] = {name: value for name, value in header["provenance"].items() if name != KEY}
     typer.echo(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120).rstrip())
 
 

@@ -9,10 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atomlens.cli.explain import indices, load_named
-from atomlens.cli.options import Device, ExactFilters, Json, ModelPath, PositionUnit, load, model_file, print_json
+from atomlens.cli.options import (
+    Device,
+    ExactFilters,
+    Json,
+    ModelPath,
+    PositionUnit,
+    apply_settings,
+    load,
+    model_file,
+    print_json,
+)
 from atomlens.errors import InputError
 
 if TYPE_CHECKING:
+    from atomlens.model import Model
+    from atomlens.simulate.guard import GuardConfig
+    from atomlens.simulate.molecular_dynamics import MolecularDynamicsConfig
+    from atomlens.simulate.path_integrals import PathIntegralConfig
     from atomlens.study.simulation.subject import Simulated
 
 app = typer.Typer(
@@ -150,3 +164,238 @@ def vibrations(
         simulated, out.expanduser().resolve(), config, places=places, dipole_model=dipoles, command=_command()
     )
     _print(summary, out, as_json=as_json)
+
+
+RunOut = Annotated[Path, typer.Option(help="Folder for the run; new or empty, or with --resume that of the run.")]
+Temperature = Annotated[float, typer.Option(help="In K.")]
+Time = Annotated[float, typer.Option(help="Length of the run after equilibration, in ps.")]
+Equilibration = Annotated[float, typer.Option(help="Before that, left out of all averages, in ps.")]
+Timestep = Annotated[float, typer.Option(help="In fs.")]
+Record = Annotated[float | None, typer.Option(help="Time between frames, in fs (4; pimd 10).")]
+ThermostatTime = Annotated[float, typer.Option(help="Time in which the thermostat acts, in fs.")]
+Pressure = Annotated[float, typer.Option(help="Of npt, in GPa (1e-4 is one bar).")]
+Seed = Annotated[int, typer.Option(help="Of velocities and thermostat.")]
+TrajectoryFormat = Annotated[str, typer.Option("--format", help="Of trajectories: extxyz, or traj (ASE's own).")]
+GuardAction = Annotated[
+    str,
+    typer.Option(
+        "--guard",
+        help="What watches for structures unlike those in training, disagreement of --committee, and temperatures that "
+        "jump: warn marks frames and saves structures for labelling, stop ends the run as well, off leaves it alone.",
+    ),
+]
+GuardSettings = Annotated[
+    list[str] | None,
+    typer.Option("--guard-set", metavar="KEY=VALUE", help="A limit of the guard, such as `committee_limit=0.2`."),
+]
+Committee = Annotated[
+    list[Path] | None, typer.Option(help="Another model of the same forces. May be repeated.", metavar="MODEL")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out; repeat its other options.")]
+
+
+@app.command()
+def md(
+    model: ModelPath,
+    structures: Structures,
+    out: RunOut,
+    structure: Chosen = None,
+    ensemble: Annotated[
+        str,
+        typer.Option(help="nve, langevin, bussi, nose-hoover; of crystals npt (volume) and npt-cell (the whole cell)."),
+    ] = "langevin",
+    temperature: Temperature = 300.0,
+    time: Time = 10.0,
+    equilibration: Equilibration = 0.0,
+    timestep: Timestep = 0.5,
+    replicas: Annotated[int, typer.Option(help="Copies with random numbers of their own, in one batch.")] = 1,
+    record: Record = None,
+    thermostat_time: ThermostatTime = 100.0,
+    pressure: Pressure = 1e-4,
+    barostat_time: Annotated[float, typer.Option(help="Period in which the cell swings, in fs.")] = 1000.0,
+    seed: Seed = 0,
+    format: TrajectoryFormat = "extxyz",
+    guard: GuardAction = "warn",
+    guard_set: GuardSettings = None,
+    committee: Committee = None,
+    resume: Resume = False,
+    precision: Precision = None,
+    position_unit: PositionUnit = None,
+    device: Device = "cpu",
+    exact_filters: ExactFilters = False,
+    as_json: Json = False,
+) -> None:
+    """Classical molecular dynamics, with a guard that knows what the model saw in training.
+
+    Writes trajectories with velocities, energies and forces, observables.csv, summary.json and report.html with
+    distributions, spectra and averages, each with error bars. A run that was interrupted goes on with --resume to the
+    same trajectory.
+    """
+    from atomlens.simulate.molecular_dynamics import MolecularDynamicsConfig
+
+    given: dict[str, Any] = {
+        "ensemble": ensemble,
+        "temperature": temperature,
+        "duration": time,
+        "equilibration": equilibration,
+        "timestep": timestep,
+        "replicas": replicas,
+        "thermostat_time": thermostat_time,
+        "pressure": pressure,
+        "barostat_time": barostat_time,
+        "seed": seed,
+        "format": format,
+    }
+    config = MolecularDynamicsConfig.parse(given if record is None else given | {"record_interval": record})
+    simulated = _read(model, structures, device, exact_filters, position_unit, precision)
+    watch = _guard(guard, guard_set, committee, device, exact_filters)
+    _run(simulated, out, config, structure, watch, resume=resume, as_json=as_json)
+
+
+@app.command()
+def pimd(
+    model: ModelPath,
+    structures: Structures,
+    out: RunOut,
+    structure: Chosen = None,
+    beads: Annotated[int, typer.Option(help="Of each path; 1 is classical.")] = 8,
+    converge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P,P,P,...", help="Run with each of these numbers of beads, and extrapolate to quantum nuclei."
+        ),
+    ] = None,
+    thermostat: Annotated[
+        str,
+        typer.Option(
+            help="pile-l (white noise on the path's normal modes), pile-g, langevin (on all beads alike), or gle: "
+            "coloured noise such as PIGLET, by matrices from --gle."
+        ),
+    ] = "pile-l",
+    gle: Annotated[
+        Path | None, typer.Option(help="File with the matrices A and C in i-PI's format, as from gle4md.org.")
+    ] = None,
+    ensemble: Annotated[str, typer.Option(help="nvt, nve (ring-polymer dynamics), or npt of crystals.")] = "nvt",
+    temperature: Temperature = 300.0,
+    time: Time = 10.0,
+    equilibration: Equilibration = 0.0,
+    timestep: Timestep = 0.5,
+    replicas: Annotated[int, typer.Option(help="Independent paths, in one batch.")] = 1,
+    record: Record = None,
+    thermostat_time: ThermostatTime = 100.0,
+    pressure: Pressure = 1e-4,
+    seed: Seed = 0,
+    format: TrajectoryFormat = "extxyz",
+    guard: GuardAction = "warn",
+    guard_set: GuardSettings = None,
+    committee: Committee = None,
+    resume: Resume = False,
+    precision: Precision = None,
+    position_unit: PositionUnit = None,
+    device: Device = "cpu",
+    exact_filters: ExactFilters = False,
+    as_json: Json = False,
+) -> None:
+    """Path-integral molecular dynamics: nuclei as quantum particles, all beads in one batch (needs i-PI).
+
+    Writes a trajectory for each bead, observables.csv with energy estimators, summary.json and report.html. A run that
+    was interrupted goes on with --resume to the same trajectory.
+    """
+    from atomlens.simulate.path_integrals import PathIntegralConfig
+
+    given: dict[str, Any] = {
+        "beads": beads,
+        "thermostat": thermostat,
+        "gle": None if gle is None else str(gle.expanduser()),
+        "ensemble": ensemble,
+        "temperature": temperature,
+        "duration": time,
+        "equilibration": equilibration,
+        "timestep": timestep,
+        "replicas": replicas,
+        "thermostat_time": thermostat_time,
+        "pressure": pressure,
+        "seed": seed,
+        "format": format,
+    }
+    config = PathIntegralConfig.parse(given if record is None else given | {"record_interval": record})
+    numbers = None if converge is None else indices(converge, "--converge")
+    simulated = _read(model, structures, device, exact_filters, position_unit, precision)
+    if numbers is not None:
+        from atomlens.study.simulation import converge_file
+
+        folder = out.expanduser().resolve()
+        summary = converge_file(simulated, folder, config, numbers, place=structure, resume=resume, command=_command())
+        _print(summary, out, as_json=as_json)
+        return
+    watch = _guard(guard, guard_set, committee, device, exact_filters)
+    _run(simulated, out, config, structure, watch, resume=resume, as_json=as_json)
+
+
+@app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run of md or pimd.")],
+    beside: Annotated[Path, typer.Argument(metavar="OTHER", help="Folder of another run of the same atoms.")],
+    out: Out,
+    name: Annotated[str, typer.Option(help="Of the first run in figures (that of its folder).")] = "",
+    other_name: Annotated[str, typer.Option(help="Of the second run in figures (that of its folder).")] = "",
+    as_json: Json = False,
+) -> None:
+    """Lay two runs over each other, such as classical and quantum nuclei: distributions, spectra, averages.
+
+    Writes figures, numbers with error bars, summary.json and report.html.
+    """
+    from atomlens.study.simulation import compare_runs
+    from atomlens.study.simulation.comparing import ComparisonConfig
+
+    config = ComparisonConfig(name=name, beside=other_name)
+    folder = out.expanduser().resolve()
+    summary = compare_runs(run.expanduser(), beside.expanduser(), folder, config, command=_command())
+    _print(summary, out, as_json=as_json)
+
+
+def _run(
+    simulated: Simulated,
+    out: Path,
+    config: MolecularDynamicsConfig | PathIntegralConfig,
+    structure: int | None,
+    watch: tuple[GuardConfig | None, list[Model]],
+    *,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    from atomlens.study.simulation import run_file
+
+    guard, committee = watch
+    folder = out.expanduser().resolve()
+    summary = run_file(
+        simulated,
+        folder,
+        config,
+        place=structure,
+        guard=guard,
+        committee=committee,
+        resume=resume,
+        command=_command(),
+    )
+    lines = [f"{summary['steps_per_second']:.3g} steps/s, {summary['ns_per_day']:.3g} ns/day"]
+    if "alarms" in summary:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in summary["alarms"]["by_kind"].items())
+        lines.append(f"alarms of the guard: {kinds or 'none'}")
+    _print(summary, out, as_json=as_json, lines=lines)
+
+
+def _guard(
+    action: str, settings: list[str] | None, committee: list[Path] | None, device: str, exact_filters: bool
+) -> tuple[GuardConfig | None, list[Model]]:
+    """What watches, and the models that it asks."""
+    from atomlens.simulate.guard import GuardConfig
+
+    members = [load(model_file(path), device, exact_filters=exact_filters) for path in committee or []]
+    if action == "off":
+        if settings or members:
+            raise InputError("--guard off takes no limits and no committee; leave them out, or the guard on")
+        return None, []
+    values: dict[str, Any] = {"action": action}
+    apply_settings(values, {}, settings)
+    return GuardConfig.parse(values), members

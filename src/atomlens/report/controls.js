@@ -69,13 +69,17 @@ function fillAtoms() {
   const atoms = molecule.symbols.map((symbol, atom) => [atom, symbol + atom, page.elements[symbol].colour]);
   fillChoices(get("atoms"), "atom", atoms, null, chooseAtom);
   get("histogram").hidden = true;
-  const invitation = "Choose an atom: its values and its place among all atoms of its element are shown here.";
+  const invitation = molecule.atoms.length
+    ? "Choose an atom: its values and its place among all atoms of its element are shown here."
+    : "Choose an atom: it is marked in the molecule.";
   get("atom-words").replaceChildren(element("p", {}, invitation));
 }
 
 function fillColours() {
   const names = molecule.atoms.map(({ name }) => name);
   chosen.colour = [chosen.colour, ...names].find((name) => name === ELEMENT || names.includes(name)) ?? ELEMENT;
+  get("atom-colour-side").hidden = !names.length;
+  get("stretch-side").hidden = !names.length && !fieldsOf(molecule).size;
   fillSelect(get("atom-colour"), [...names.map((name) => [name, capital(name)]), [ELEMENT, "Element"]], chosen.colour);
 }
 

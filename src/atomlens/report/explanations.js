@@ -25,45 +25,55 @@ function colouring() {
   return { ...quantity, scale: currentScale(), limits: limitsOf(quantity.values, largest) };
 }
 
-function wanted() {
+// What the controls ask for. While atoms move only the scene is drawn, and of it only what moves along.
+function wanted(part) {
+  const still = !player.moving;
   const { surface, volume } = currentField();
-  const onSurface = surface && get("show-surface").checked;
+  const onSurface = still && surface && get("show-surface").checked;
   const scale = currentScale();
-  const cut = volume ? cutThrough(molecule, volume, get("orientation").value, chosen.offset) : null;
+  const needed = volume && part === ALL;
+  const cut = needed ? cutThrough(molecule, volume, get("orientation").value, chosen.offset) : null;
   const opacity = Number(get("opacity").value);
   const field = {
     surface: surface && { opacity, scale, limits: limitsOf(surface.values, surface.limit) },
-    volume: volume && { scale, limits: limitsOf(cut.values.flat(), volume.limit) },
+    volume: cut && { scale, limits: limitsOf(cut.values.flat(), volume.limit) },
   };
   return {
-    colouring: colouring(), chosen: chosen.atom, camera: currentCamera(), labels: get("atom-labels").checked,
-    surface: onSurface ? surface : null, volume, cut: get("show-plane").checked ? cut : null, flatCut: cut, field,
+    molecule: movedMolecule(), colouring: colouring(), chosen: chosen.atom, camera: currentCamera(),
+    labels: get("atom-labels").checked, surface: onSurface ? surface : null, volume,
+    cut: still && get("show-plane").checked ? cut : null, flatCut: cut, field,
   };
 }
 
 // --- drawing
-let drawing = false, asked = false;
+const NOTHING = 0, SCENE = 1, ALL = 2;
+let drawing = null, asked = NOTHING;
 
 // At most one drawing at a time: while a slider moves, what was asked for in between is drawn once.
-async function redraw() {
-  asked = true;
-  if (drawing) return;
-  drawing = true;
+function redraw(part = ALL) {
+  asked = Math.max(asked, part);
+  drawing ??= drawAsked();
+  return drawing;
+}
+
+async function drawAsked() {
   try {
-    while (asked) {
-      asked = false;
+    while (asked !== NOTHING) {
       await new Promise(requestAnimationFrame);
-      await drawAll(wanted());
+      const part = asked;
+      asked = NOTHING;
+      await draw(part);
     }
   } finally {
-    drawing = false;
+    drawing = null;
   }
 }
 
-async function drawAll(now) {
-  drawLegends(now);
+async function draw(part) {
+  const now = wanted(part);
+  if (part === ALL) drawLegends(now);
   if (now.flatCut) await drawFlatCut(now);
-  if (inThreeDimensions) await drawScene(get("scene"), molecule, page, now);
+  if (inThreeDimensions) await drawScene(get("scene"), page, now);
 }
 
 async function drawFlatCut({ volume, flatCut, field }) {
@@ -126,6 +136,7 @@ async function chooseStructure(place) {
   fillAtoms();
   fillColours();
   fillFields();
+  fillMotions();
   // The window may have changed since they were drawn.
   for (const chart of drawnCharts) if (chart.checkVisibility()) Plotly.Plots.resize(chart);
   await redraw();
@@ -190,6 +201,7 @@ function showLiving(living) {
   for (const charts of document.querySelectorAll(".charts")) charts.hidden = !living;
   document.querySelector(".stage").hidden = !inThreeDimensions;
   get("no-scene").hidden = inThreeDimensions;
+  get("stills").hidden = living && inThreeDimensions;
   for (const details of document.querySelectorAll("details.paper")) details.open = !inThreeDimensions;
 }
 
@@ -200,6 +212,7 @@ async function start() {
   page = JSON.parse(await inflated("explained-page"));
   await startLibrary(page.sheets);
   listen();
+  listenToMotions();
   await startChooser(chooseStructure);
   listenToScene();
   watchCharts();
@@ -230,7 +243,7 @@ function listenToScene() {
   scene.addEventListener("pointerdown", ({ x, y }) => { pressed = [x, y]; }, { capture: true });
   scene.addEventListener("pointerup", ({ x, y }) => {
     if (!pressed || Math.hypot(x - pressed[0], y - pressed[1]) > 4) return; // that was turning, not choosing
-    setTimeout(() => { if (under) chooseAtom(seenAtom(molecule, page.elements, under, currentCamera())); }, PICKED);
+    setTimeout(() => { if (under) chooseAtom(seenAtom(movedMolecule(), page.elements, under, currentCamera())); }, PICKED);
   }, { capture: true });
 }
 

@@ -13,13 +13,16 @@ from markupsafe import Markup
 
 from atomlens.data.system import AtomicSystem
 from atomlens.files import write_text
+from atomlens.panel import Motion, Trajectory
 from atomlens.report import pictures as inlined
 from atomlens.report.captions import PAPER, THESIS
 from atomlens.report.packing import packed
 from atomlens.report.panel_content import (
+    EXPLAINED,
     FigureName,
     Labelled,
     Links,
+    Words,
     analysis_content,
     by_analysis,
     data_facts,
@@ -29,6 +32,7 @@ from atomlens.report.panel_content import (
     summary,
 )
 from atomlens.report.policy import charts_library, content_policy, library_block
+from atomlens.report.stills import stills
 from atomlens.report.templates import page_environment, source
 from atomlens.report.views import chart_view, distributions, palette, structure_view
 
@@ -36,7 +40,7 @@ from atomlens.report.views import chart_view, distributions, palette, structure_
 # fields (about 0.3 MB per structure) come first, figures share what is left.
 _PAGE_BYTES, _STRUCTURE_BYTES = 4_000_000, 600_000
 _TEXT = 500_000  # bytes kept free for words, tables and style
-_SCRIPTS = ("unpack.js", "viewer.js", "cut.js", "charts.js", "controls.js", "explanations.js")
+_SCRIPTS = ("unpack.js", "viewer.js", "motion.js", "cut.js", "charts.js", "controls.js", "explanations.js")
 
 
 @dataclass(frozen=True)
@@ -84,21 +88,31 @@ def write_explanations(
     """
     target = Path(folder) / "report.html"
     section = explained_section(target.parent, systems, names, panels, pictures, folders)
-    environment = page_environment()
-    style = source(environment, "report.css") + section.style
-    text = environment.get_template("explanations.html").render(
+    return write_page(
+        target,
+        "explanations.html",
+        section,
         title=reduce(named, sorted(systems, key=lambda system: -len(system.formula)), title),
-        explained=section.markup,
-        contents=section.contents,
-        interactive=bool(section.library),
         summary=summary(panels, list(map(named, names, systems)), len(models)),
         several_models=len(models) > 1,
         facts=[*map(model_facts, models), *data_facts(about.get("data"))],
         about=about,
         sources={"thesis": THESIS, "insights paper": PAPER},
+    )
+
+
+def write_page(target: Path, template: str, section: Section, **content: Any) -> Path:
+    """Write a page that extends ``shell.html`` in one step, with the section's style, script and policy."""
+    environment = page_environment()
+    style = source(environment, "report.css") + section.style
+    text = environment.get_template(template).render(
+        explained=section.markup,
+        contents=section.contents,
+        interactive=bool(section.library),
         style=Markup(style),
         script=Markup(section.script),
         policy=content_policy([style], [section.script], section.library),
+        **content,
     )
     write_text(target, text)
     return target
@@ -111,6 +125,7 @@ def explained_section(
     panels: Sequence[Labelled],
     pictures: Mapping[FigureName, Path],
     folders: Mapping[tuple[str, int | None], Path] | None = None,
+    wording: Words = EXPLAINED,
 ) -> Section:
     """The panels, the molecules in three dimensions and their data, for a page that lies in ``folder``.
 
@@ -121,6 +136,7 @@ def explained_section(
         panels: with their analyses.
         pictures: figures.
         folders: of other files.
+        wording: what the page calls things by.
 
     Raises:
         InputError: a figure cannot be read.
@@ -129,9 +145,12 @@ def explained_section(
     shown = [named(name, system) for name, system in zip(names, systems, strict=True)]
     blocks = _blocks(systems, shown, panels, library)
     left = largest_page(len(systems)) - sum(len(block["packed"]) for block in blocks) - _TEXT
+    still = _stills(systems, shown, panels, left // 4)
+    left -= sum(len(each["address"]) for each in still)
     links = Links(folder, pictures, inlined.pictures(pictures.values(), left), folders or {})
-    analyses = [analysis_content(row, own, shown, links) for row, own in by_analysis(panels)]
+    analyses = [analysis_content(row, own, shown, links, wording) for row, own in by_analysis(panels)]
     view = {"structures": shown, "analyses": analyses, "blocks": blocks, "interactive": bool(library)}
+    view |= {"words": wording, "stills": still}
     template: Any = environment.get_template("panels.html").module
     return Section(
         Markup(template.explained(view)),
@@ -168,6 +187,22 @@ def _blocks(
         view = structure_view(name, system, [panel for _, panel in own]) | {"charts": _charts(own)}
         blocks.append({"id": f"explained-structure-{place}", "packed": packed(view)})
     return [*blocks, {"id": "explained-library", "packed": str(source["packed"])}]
+
+
+def _stills(
+    systems: Sequence[AtomicSystem], names: Sequence[str], panels: Sequence[Labelled], budget: int
+) -> list[dict[str, Any]]:
+    """Pictures at rest of the structures that move."""
+    moving = [
+        panel.structure for _, panel in panels if any(isinstance(view, Motion | Trajectory) for view in panel.views)
+    ]
+    places = sorted({place for place in moving if place is not None})
+    drawn = stills([systems[place] for place in places], budget)
+    return [
+        {"structure": place, "name": names[place], **vars(picture)}
+        for place, picture in zip(places, drawn, strict=True)
+        if picture is not None
+    ]
 
 
 def _charts(panels: Sequence[Labelled]) -> dict[str, Any]:

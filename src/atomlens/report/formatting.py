@@ -78,6 +78,23 @@ def per_mole(value: Any, unit: str, digits: int = 3) -> tuple[str, str]:
     return (significant(factor * value, digits) if is_number(value) else DASH), shown
 
 
+def uncertain(value: Any, error: Any) -> str:
+    """A number with its error, both to the error's second digit: ``300.1 ± 1.2``, ``(2.34 ± 0.41) × 10⁻⁹``."""
+    if not is_number(value) or not is_number(error) or error <= 0:
+        return significant(value)
+    last = _exponent(error) - 1
+    power = _exponent(max(abs(value), error))
+    if -4 < power < 6:
+        return " ± ".join(fixed(round(each, -last), max(0, -last)) for each in (value, error))
+    pair = " ± ".join(fixed(each / 10.0**power, max(0, power - last)) for each in (value, error))
+    return f"({pair}) × 10{str(power).translate(_SUPERSCRIPTS)}"
+
+
+def _exponent(value: float) -> int:
+    """Of the power of ten in a number of two digits."""
+    return int(f"{value:.1e}".split("e")[1])
+
+
 def ratio(worse: Any, better: Any) -> str:
     """How many times better one error is than another: ``×18``."""
     if not is_number(worse) or not is_number(better) or better <= 0:

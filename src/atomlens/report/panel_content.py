@@ -12,14 +12,26 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from atomlens.data.system import AtomicSystem
-from atomlens.explain.wording import counted
 from atomlens.panel import Chart, Distribution, Panel, Table, Topic
 from atomlens.report.formatting import count, formula, is_number, measured, significant
 from atomlens.report.pictures import Picture
 from atomlens.report.views import histogram_chart
+from atomlens.wording import counted
 
 FigureName = tuple[str, int | None, str]  # analysis, place of the structure, figure
 Labelled = tuple[Topic, Panel]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a page of panels calls things by."""
+
+    whole: str = "models and data"  # what panels of no structure are about
+    atoms: str = "One atom among its kind"  # above the list of atoms
+    remark: str = "All of it follows the network as it is; nothing was fitted for the picture."  # on the molecule
+
+
+EXPLAINED = Words()  # of pages that explain models
 
 # One letter with a short index: E_i, Ω_A, E_ring; but no names of files and settings.
 _INDEX = re.compile(r"(?<![\w-])([A-Za-zΑ-Ωα-ωÊ])_([a-z]{1,4}|[A-Z]|\d{1,2})(?![A-Za-z0-9_])")
@@ -27,38 +39,60 @@ _INDEX = re.compile(r"(?<![\w-])([A-Za-zΑ-Ωα-ωÊ])_([a-z]{1,4}|[A-Z]|\d{1,2}
 
 def summary(panels: Sequence[Labelled], names: Sequence[str], models: int) -> dict[str, Any]:
     """Numbers at the head of the page, the checks that failed, and the claims that were not borne out."""
+    found = outcomes(panels, names)
+    served = {row.name for row, panel in panels if not panel.unavailable}
+    missing = {row.name for row, _ in panels} - served
+    seen = f"{counted(models, 'model')} seen through {counted(len(served), 'analysis', 'analyses')}"
+    return {
+        "headline": f"{seen} on {counted(len(names), 'structure')}; {found.verdict}.",
+        "tiles": [
+            {"label": "Models", "value": count(models), "note": "whose answers are compared where several can serve"},
+            {"label": "Structures", "value": count(len(names)), "note": "with panels of their own"},
+            found.checks_tile,
+            {"label": "Claims borne out", "value": _share(found.claims, len(found.findings)),
+             "note": "what one may hope that networks learn"},
+            {"label": "Analyses", "value": count(len(served)),
+             "note": f"{len(missing)} more could not be made and say why" if missing else "all that were asked for"},
+        ],
+        "failed": found.failed,
+        "findings": found.findings,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How the checks of all panels ended."""
+
+    checks: int  # of computations
+    claims: int
+    failed: list[dict[str, str]]  # checks: name, where, and the id of the section
+    findings: list[dict[str, str]]  # claims not borne out
+
+    @property
+    def verdict(self) -> str:
+        """The end of a sentence."""
+        return f"{_share(self.checks, len(self.failed))} checks passed" if self.checks else "no check was made"
+
+    @property
+    def checks_tile(self) -> dict[str, str]:
+        """The number at the head of the page."""
+        share = _share(self.checks, len(self.failed))
+        return {"label": "Checks passed", "value": share, "note": "computations against something independent"}
+
+
+def outcomes(panels: Sequence[Labelled], names: Sequence[str], wording: Words = EXPLAINED) -> Outcomes:
+    """Count checks and claims, and list those that failed."""
     checks = [(row, panel, check) for row, panel in panels for check in panel.checks]
-    faults, findings = (
+    failed, findings = (
         [
-            {"id": _id(row), "name": check.name, "where": f"{row.title}, {_where(panel, names)}"}
+            {"id": _id(row), "name": check.name, "where": f"{row.title}, {_where(panel, names, wording)}"}
             for row, panel, check in checks
             if check.claim is claim and not check.passed
         ]
         for claim in (False, True)
     )
     claims = sum(check.claim for *_, check in checks)
-    served = {row.name for row, panel in panels if not panel.unavailable}
-    missing = {row.name for row, _ in panels} - served
-    seen = f"{counted(models, 'model')} seen through {counted(len(served), 'analysis', 'analyses')}"
-    return {
-        "headline": f"{seen} on {counted(len(names), 'structure')}; {_verdict(len(checks) - claims, len(faults))}.",
-        "tiles": [
-            {"label": "Models", "value": count(models), "note": "whose answers are compared where several can serve"},
-            {"label": "Structures", "value": count(len(names)), "note": "with panels of their own"},
-            {"label": "Checks passed", "value": _share(len(checks) - claims, len(faults)),
-             "note": "computations against something independent"},
-            {"label": "Claims borne out", "value": _share(claims, len(findings)),
-             "note": "what one may hope that networks learn"},
-            {"label": "Analyses", "value": count(len(served)),
-             "note": f"{len(missing)} more could not be made and say why" if missing else "all that were asked for"},
-        ],
-        "failed": faults,
-        "findings": findings,
-    }  # fmt: skip
-
-
-def _verdict(checks: int, failed: int) -> str:
-    return f"{_share(checks, failed)} checks passed" if checks else "no check was made"
+    return Outcomes(len(checks) - claims, claims, failed, findings)
 
 
 def _share(checks: int, failed: int) -> str:
@@ -85,8 +119,8 @@ class Links:
         return [
             {
                 **vars(self.inlined[path]),
-                "title": _words(name),
-                "alt": f"{row.title}: {_words(name)}",
+                "title": in_words(name),
+                "alt": f"{row.title}: {in_words(name)}",
                 "links": [self._link(path.with_suffix(suffix)) for suffix in (".svg", ".png")],
             }
             for (analysis, place, name), path in self.figures.items()
@@ -125,28 +159,30 @@ def by_analysis(panels: Sequence[Labelled]) -> list[tuple[Topic, list[Panel]]]:
     ]
 
 
-def analysis_content(row: Topic, panels: Sequence[Panel], names: Sequence[str], links: Links) -> dict[str, Any]:
+def analysis_content(
+    row: Topic, panels: Sequence[Panel], names: Sequence[str], links: Links, wording: Words = EXPLAINED
+) -> dict[str, Any]:
     """An analysis with its panels as the template wants them."""
     return {
         "id": _id(row),
         "title": row.title,
         "definition": row.definition,
         "source": row.source.rstrip("."),
-        "panels": [_panel(row, panel, names, links) for panel in panels],
+        "panels": [_panel(row, panel, _where(panel, names, wording), links) for panel in panels],
     }
 
 
-def _panel(row: Topic, panel: Panel, names: Sequence[str], links: Links) -> dict[str, Any]:
+def _panel(row: Topic, panel: Panel, where: str, links: Links) -> dict[str, Any]:
     """A panel as the template wants it."""
     return {
         "structure": panel.structure,
-        "heading": _where(panel, names)[:1].upper() + _where(panel, names)[1:],
-        "label": f"{row.title}: {_where(panel, names)}",
+        "heading": where[:1].upper() + where[1:],
+        "label": f"{row.title}: {where}",
         "unavailable": panel.unavailable,
         "reading": panel.reading,
         "trust": panel.trust,
         "charts": [{"key": key, "title": chart.title} for key, chart in keyed_charts(row, panel)],
-        "tables": [_table(table) for table in panel.tables],
+        "tables": [table_content(table) for table in panel.tables],
         "checks": [
             vars(check) | {"value": measured(float(check.value), check.unit.removeprefix("1"))}
             for check in panel.checks
@@ -156,7 +192,8 @@ def _panel(row: Topic, panel: Panel, names: Sequence[str], links: Links) -> dict
     }
 
 
-def _table(table: Table) -> dict[str, Any]:
+def table_content(table: Table) -> dict[str, Any]:
+    """A table as the template wants it."""
     rows = [[_cell(value) for value in row] for row in table.rows]
     columns = [
         {"name": name, "numbers": bool(rows) and all(row[place]["number"] for row in rows)}
@@ -173,7 +210,7 @@ def _cell(value: str | int | float) -> dict[str, Any]:
 
 def model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
     """Name and settings of a model in words."""
-    facts = [(_words(key), _said(value)) for key, value in model.items() if key != "name"]
+    facts = [(in_words(key), said(value)) for key, value in model.items() if key != "name"]
     return {"name": str(model.get("name", "Model")), "facts": [fact for fact in facts if fact[1]]}
 
 
@@ -182,27 +219,28 @@ def data_facts(data: Any) -> list[dict[str, Any]]:
     return [model_facts({"name": "Data behind distributions and errors", **data})] if data else []
 
 
-def _said(value: Any) -> str:
-    """A setting as a reader wants to see it."""
+def said(value: Any) -> str:
+    """A setting of a model as a reader wants to see it."""
     if isinstance(value, Mapping):
-        named = [f"{_words(key).lower()} {_said(each)}" for key, each in value.items() if key != "name" and _said(each)]
+        named = [f"{in_words(key).lower()} {said(each)}" for key, each in value.items() if key != "name" and said(each)]
         return ", ".join([*([str(value["name"])] if "name" in value else []), *named])
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_said(each).replace("_", " ") for each in value)
+        return ", ".join(said(each).replace("_", " ") for each in value)
     if is_number(value):
         return significant(value)
     return "" if value is None else str(value)
 
 
-def _words(name: str) -> str:
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
+def in_words(name: str) -> str:
+    """A name out of a program as words."""
+    plain = name.replace("_", " ")
+    return plain[:1].upper() + plain[1:]
 
 
-def _where(panel: Panel, names: Sequence[str]) -> str:
-    return "models and data" if panel.structure is None else names[panel.structure]
+def _where(panel: Panel, names: Sequence[str], wording: Words) -> str:
+    return wording.whole if panel.structure is None else names[panel.structure]
 
 
 def named(name: str, system: AtomicSystem) -> str:

@@ -27,7 +27,9 @@ function unpackedStructure(stored) {
   }));
   const fields = (list) => list.map((field) => ({ ...field, values: restored(field.values) }));
   const volumes = fields(stored.volumes).map((volume) => ({ ...volume, inverse: inverse(volume.steps) }));
-  return { ...stored, geometries, surfaces: fields(stored.surfaces), volumes };
+  const movings = unpackedMovings(stored);
+  const box = sceneBox({ ...stored, movings });
+  return { ...stored, geometries, surfaces: fields(stored.surfaces), volumes, movings, box };
 }
 
 // The page's policy names the library by its digest, so the browser runs exactly that and nothing else.

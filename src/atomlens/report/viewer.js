@@ -1,7 +1,9 @@
-// The molecule in three dimensions: atoms, bonds, cell, a coloured surface and the movable plane.
+// The molecule in three dimensions: atoms, bonds, cell, a coloured surface, the movable plane, arrows and beads.
 const BOND_RADIUS = 0.075; // Å
 const SIDES = 8; // of a bond's prism
 const MANY_ATOMS = 120; // above it spheres are made of fewer triangles
+const MANY_MOVING = 40; // the same while they move
+const FIELD_MARGIN = 2.6, ATOM_MARGIN = 1.4; // Å around the atoms, with and without a field around them
 // The wheel scrolls the page: it would be caught by the molecule otherwise. Buttons, keys and two fingers zoom.
 const SCENE_CONFIG = { displaylogo: false, responsive: true, scrollZoom: false, showSendToCloud: false,
   modeBarButtons: [["toImage", "orbitRotation", "zoom3d", "pan3d"]] };
@@ -51,23 +53,26 @@ function meshOf(bodies) {
   return mesh;
 }
 
-function atomBodies(molecule, elements, grown = 0) {
-  const { vertices, faces } = SPHERES[molecule.symbols.length > MANY_ATOMS ? 0 : 1];
+function atomBodies(molecule, elements, grown = 0, part = 1) {
+  const { vertices, faces } = SPHERES[molecule.symbols.length > (player.moving ? MANY_MOVING : MANY_ATOMS) ? 0 : 1];
   return molecule.positions.map((centre, atom) => {
-    const radius = atomRadius(elements, molecule.symbols[atom]) + grown;
+    const radius = part * atomRadius(elements, molecule.symbols[atom]) + grown;
     return { vertices: vertices.map((vertex) => add(centre, vertex, radius)), faces };
   });
 }
 
-function bondBody(from, to) {
+const bondBody = (from, to) => prism(from, to, BOND_RADIUS, BOND_RADIUS);
+
+// A body around a line that is so thick at its start and its end.
+function prism(from, to, first, last) {
   const along = unit(add(to, from, -1));
   const across = unit(cross(along, Math.abs(along[0]) < 0.8 ? [1, 0, 0] : [0, 1, 0]));
   const up = cross(along, across);
   const vertices = [], faces = [];
   for (let side = 0; side < SIDES; side += 1) {
     const angle = (2 * Math.PI * side) / SIDES;
-    const out = add(scaled(across, BOND_RADIUS * Math.cos(angle)), up, BOND_RADIUS * Math.sin(angle));
-    vertices.push(add(from, out), add(to, out));
+    const out = add(scaled(across, Math.cos(angle)), up, Math.sin(angle));
+    vertices.push(add(from, out, first), add(to, out, last));
     const [low, next] = [2 * side, 2 * ((side + 1) % SIDES)];
     faces.push([low, next, low + 1], [next, next + 1, low + 1]);
   }
@@ -93,7 +98,7 @@ function atomColouring(molecule, page, colouring) {
 }
 
 function atomTrace(molecule, page, colouring) {
-  const mesh = meshOf(atomBodies(molecule, page.elements));
+  const mesh = meshOf(atomBodies(molecule, page.elements, 0, showsBeads() ? CORE_RADIUS : 1));
   const { intensity, ...scale } = atomColouring(molecule, page, colouring);
   const words = molecule.symbols.map((symbol, atom) => symbol + atom
     + (colouring.values ? `<br>${withUnit(shown(colouring.values[atom]), colouring.unit)}` : ""));
@@ -144,8 +149,8 @@ function cellTrace({ cell }, colour) {
 }
 
 // Every part in a fixed order, so that the library changes what is there instead of building it anew.
-function sceneTraces(molecule, page, wanted, theme) {
-  const { colouring, chosen, surface, volume, cut, field } = wanted;
+function sceneTraces(page, wanted, theme) {
+  const { molecule, colouring, chosen, surface, volume, cut, field } = wanted;
   const bonds = molecule.bonds.map((ends) => bondBody(...ends.map((atom) => molecule.positions[atom])));
   const halo = chosen === null ? null : atomBodies(molecule, page.elements, 0.14)[chosen];
   return [
@@ -155,16 +160,20 @@ function sceneTraces(molecule, page, wanted, theme) {
     halo ? meshTrace(meshOf([halo]), { color: theme.accent, opacity: 0.45, hoverinfo: "skip" }) : nothing,
     surface ? surfaceTrace(molecule, surface, field.surface, wanted.camera) : nothing,
     cut ? planeTrace(cut, volume, field.volume) : nothing,
+    arrowTrace(page, theme),
+    beadTrace(page),
   ];
 }
 
 const asPoint = ([x, y, z]) => ({ x, y, z });
 
-// The box that is always in view, so that nothing jumps when surface and plane come and go. Cameras count from its
-// centre in units of its "length".
-function sceneBox({ positions, cell }) {
-  const around = cell ? [...positions, [0, 0, 0], ...cell, add(add(cell[0], cell[1]), cell[2])] : positions;
-  const ranges = [[1, 0, 0], [0, 1, 0], [0, 0, 1]].map((axis) => extent(around, [0, 0, 0], axis, 2.6));
+// The box that is always in view, so that nothing jumps when surface and plane come and go, or atoms move. Cameras
+// count from its centre in units of its "length".
+function sceneBox({ positions, cell, movings, surfaces, volumes }) {
+  const margin = surfaces.length || volumes.length ? FIELD_MARGIN : ATOM_MARGIN;
+  const far = [...positions, ...movings.filter(({ times }) => times).flatMap(reach)];
+  const around = cell ? [...far, [0, 0, 0], ...cell, add(add(cell[0], cell[1]), cell[2])] : far;
+  const ranges = [[1, 0, 0], [0, 1, 0], [0, 0, 1]].map((axis) => extent(around, [0, 0, 0], axis, margin));
   const sides = ranges.map(([low, high]) => high - low);
   const centre = ranges.map(([low, high]) => 0.5 * (low + high));
   return { ranges, sides, centre, length: Math.cbrt(sides[0] * sides[1] * sides[2]) };
@@ -183,8 +192,9 @@ function atomLabel(molecule, atom, chosen, theme) {
     font: { size: 11 } };
 }
 
-function sceneLayout(molecule, wanted, theme) {
-  const { ranges: [x, y, z], sides, length } = sceneBox(molecule);
+function sceneLayout(wanted, theme) {
+  const { molecule } = wanted;
+  const { ranges: [x, y, z], sides, length } = molecule.box;
   const axis = (range) => ({ visible: false, range, autorange: false });
   const named = molecule.symbols.map((_, atom) => atom).filter((atom) => wanted.labels || atom === wanted.chosen);
   return {
@@ -198,16 +208,15 @@ function sceneLayout(molecule, wanted, theme) {
   };
 }
 
-function drawScene(place, molecule, page, wanted) {
+function drawScene(place, page, wanted) {
   const theme = look();
-  const traces = sceneTraces(molecule, page, wanted, theme);
-  return Plotly.react(place, traces, sceneLayout(molecule, wanted, theme), SCENE_CONFIG);
+  return Plotly.react(place, sceneTraces(page, wanted, theme), sceneLayout(wanted, theme), SCENE_CONFIG);
 }
 
 // The atom that the eye sees where a point was clicked: the first one on the line of sight, be it behind a surface, or
 // else the one nearest to that line.
 function seenAtom(molecule, elements, point, { eye }) {
-  const { centre, length } = sceneBox(molecule);
+  const { centre, length } = molecule.box;
   const from = add(centre, [eye.x, eye.y, eye.z], length);
   const sight = unit(add(point, from, -1));
   const atoms = molecule.positions.map((position, atom) => {

@@ -13,7 +13,8 @@ from matplotlib.colors import to_hex
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.explain.probes.field import Plane
 from atomlens.figures import molecule, style
-from atomlens.panel import AtomValues, Chart, Distribution, Panel, Series, Surface, View, Volume
+from atomlens.panel import AtomValues, Chart, Distribution, Motion, Panel, Series, Surface, Trajectory, View, Volume
+from atomlens.report.motions import motion_view, trajectory_view
 from atomlens.report.packing import quantised, rounded
 
 LARGEST_VOLUME = 60_000  # grid points of one field on the page; of larger ones every second, third ... is taken
@@ -42,6 +43,8 @@ def structure_view(name: str, system: AtomicSystem, panels: Iterable[Panel]) -> 
         "geometries": [_geometry(*each) for each in geometries],
         "surfaces": surfaces,
         "volumes": [_volume(view) for view in views if isinstance(view, Volume)],
+        "motions": [motion_view(view, system) for view in views if isinstance(view, Motion)],
+        "trajectories": [trajectory_view(view, system) for view in views if isinstance(view, Trajectory)],
     }
 
 

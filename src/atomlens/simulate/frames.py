@@ -86,13 +86,13 @@ class Frames:
             split = values.reshape(len(values), self.replicas, self.beads, *values.shape[2:])
             return np.asarray(split.any(axis=2) if values.dtype == bool else split.mean(axis=2))
 
-        return replace(self._with(lambda values: values if values is self.times else mean(values)), beads=1)
+        return self._with(lambda values: values if values is self.times else mean(values), beads=1)
 
-    def _with(self, change: Callable[[np.ndarray], np.ndarray]) -> Frames:
+    def _with(self, change: Callable[[np.ndarray], np.ndarray], **others: Any) -> Frames:
         """All that varies from frame to frame, changed."""
         names = ("times", "positions", "cells", "velocities", "potential", "dipoles", "marked")
         found: dict[str, Any] = {}
         for name in names:
             values = getattr(self, name)
             found[name] = None if values is None else change(values)
-        return replace(self, **found)
+        return replace(self, **found, **others)

@@ -11,14 +11,17 @@ import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Literal
+from zipfile import BadZipFile
 
 import ase
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import ulm
 from ase.io.extxyz import write_extxyz
-from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
+from ase.io.trajectory import TrajectoryWriter
 
 from atomlens.errors import InputError
 from atomlens.files import replacing
@@ -66,12 +69,16 @@ class Recorder:
     ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._table = _Text(self.folder / TABLE, marks)
+        kind = _Text if format == "extxyz" else _AseTrajectory
+        table, paths = self.folder / TABLE, [self.folder / name for name in trajectory_names(copies, format)]
+        _check(table, _Text.marked(table.name), marks)
+        for path in paths:
+            _check(path, kind.marked(path.name), marks)  # all of them, before the first is touched
+        self._table = _Text(table, marks)
+        self._trajectories = [kind(path, marks) for path in paths]
         self._rows = csv.writer(self._table.file, lineterminator="\n")
         if marks is None:
             self._rows.writerow(columns)
-        kind = _Text if format == "extxyz" else _AseTrajectory
-        self._trajectories = [kind(self.folder / name, marks) for name in trajectory_names(copies, format)]
 
     def frames(self, structures: Sequence[ase.Atoms]) -> None:
         """Append a frame to the trajectory of each copy (see `snapshot`)."""
@@ -88,12 +95,16 @@ class Recorder:
         Returns:
             How far each file has got, for `marks`.
         """
-        return {entry.path.name: entry.commit() for entry in (self._table, *self._trajectories)}
+        marks: dict[str, int] = {}
+        for entry in (self._table, *self._trajectories):
+            marks |= entry.commit()
+        return marks
 
     def close(self) -> None:
         """Close the files. Nothing beyond the last `commit` is promised to be there."""
         for entry in (self._table, *self._trajectories):
-            entry.close()
+            with suppress(OSError):  # what a full disk has refused, it refuses again
+                entry.close()
 
 
 class _Text:
@@ -104,74 +115,84 @@ class _Text:
         if marks is None:
             self.file: IO[str] = path.open("x", encoding="utf-8", newline="")
             return
-        length = _marked(path, marks)
-        if not path.is_file() or path.stat().st_size < length:
-            raise InputError("lacks frames that its checkpoint vouches for; restore it, or start anew", file=str(path))
         self.file = path.open("r+", encoding="utf-8", newline="")
-        self.file.truncate(length)
+        self.file.truncate(marks[path.name])
         self.file.seek(0, os.SEEK_END)
+
+    @staticmethod
+    def marked(name: str) -> tuple[str, ...]:
+        return (name,)
 
     def append(self, atoms: ase.Atoms) -> None:
         write_extxyz(self.file, atoms)
 
-    def commit(self) -> int:
+    def commit(self) -> dict[str, int]:
         self.file.flush()
         os.fsync(self.file.fileno())
-        return os.fstat(self.file.fileno()).st_size
+        return {self.path.name: os.fstat(self.file.fileno()).st_size}
 
     def close(self) -> None:
         self.file.close()
 
 
 class _AseTrajectory:
-    """A trajectory in ASE's format; its mark is the number of frames."""
+    """A trajectory in ASE's format; its marks are its length in bytes, and the frames and the place of their index."""
 
     def __init__(self, path: Path, marks: Mapping[str, int] | None) -> None:
         self.path = path
-        self._frames = 0
         if marks is not None:
-            self._frames = _marked(path, marks)
-            _keep_frames(path, self._frames)
-        self._writer = TrajectoryWriter(path, mode="a" if marks else "w")
+            _keep_frames(path, *(marks[name] for name in self.marked(path.name)))
+        self._writer = TrajectoryWriter(path, mode="w" if marks is None else "a")
+
+    @staticmethod
+    def marked(name: str) -> tuple[str, ...]:
+        return name, f"{name} frames", f"{name} index"
 
     def append(self, atoms: ase.Atoms) -> None:
         self._writer.write(atoms)
-        self._frames += 1
 
-    def commit(self) -> int:
-        if self.path.exists():  # ASE makes the file with its first frame
-            with self.path.open("rb") as written:
-                os.fsync(written.fileno())
-        return self._frames
+    def commit(self) -> dict[str, int]:
+        with self.path.open("rb") as written:  # ASE has flushed every frame
+            os.fsync(written.fileno())
+            length = os.fstat(written.fileno()).st_size
+            _, _, frames, index, _ = ulm.read_header(written) if length else (None, None, 0, 0, None)
+        return dict(zip(self.marked(self.path.name), (length, int(frames), int(index)), strict=True))
 
     def close(self) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            self._writer.backend.fd.close()  # which ASE leaves open where the disk is full
 
 
-def _marked(path: Path, marks: Mapping[str, int]) -> int:
-    if path.name not in marks:
+def _check(path: Path, names: Sequence[str], marks: Mapping[str, int] | None) -> None:
+    """See that a run can go on with a file."""
+    if marks is None:
+        return
+    if any(name not in marks for name in names):
         raise InputError(
             "is not in the run's checkpoint; go on with the settings that it was started with", file=str(path)
         )
-    return marks[path.name]
-
-
-def _keep_frames(path: Path, count: int) -> None:
-    """Cut a trajectory of ASE's back to its first frames."""
-    if count == 0:
-        path.unlink(missing_ok=True)
-        return
-    try:
-        with TrajectoryReader(path) as reader:
-            enough = len(reader) >= count
-            if enough and len(reader) > count:
-                with replacing(path) as temporary, TrajectoryWriter(temporary) as writer:
-                    for place in range(count):
-                        writer.write(reader[place])
-    except Exception:  # whatever ASE finds wrong with a file
-        enough = False
-    if not enough:
+    if not path.is_file() or path.stat().st_size < marks[path.name]:
         raise InputError("lacks frames that its checkpoint vouches for; restore it, or start anew", file=str(path))
+
+
+def _keep_frames(path: Path, length: int, frames: int, index: int) -> None:
+    """Cut a trajectory of ASE's back to its first frames.
+
+    A header of 48 bytes holds the number of frames (at 32) and the place (at 40) of an index, which lists where each
+    frame begins, with zeros where there is none yet; ASE writes a longer index at the end when one is full
+    (`ase.io.ulm`, version 3). Copying the frames that are left instead would take minutes where they are many.
+    """
+    with path.open("r+b") as file:
+        file.truncate(length)
+        if not length:
+            return
+        room = 1
+        while room < frames:
+            room *= ulm.N1
+        for place, value in ((32, frames), (40, index), *((index + 8 * entry, 0) for entry in range(frames, room))):
+            ulm.writeint(file, value, place)
 
 
 def save_checkpoint(folder: str | Path, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -188,10 +209,10 @@ def load_checkpoint(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.nd
     """
     path = Path(folder) / CHECKPOINT
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return json.loads(str(arrays.pop("state"))), arrays
     except FileNotFoundError:
         raise InputError("holds no checkpoint to go on from; start a new run", file=str(folder)) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError(f"cannot be read ({error}); start anew", file=str(path)) from None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +15,7 @@ from atomlens.errors import InputError
 from atomlens.explain.analyses import ANALYSES
 from atomlens.explain.analysis import Analysis
 from atomlens.explain.subject import ExplainConfig, NamedModel, Subject
-from atomlens.files import check_folder, write_json
+from atomlens.files import check_folder, made_at_once, write_json
 from atomlens.model import Model
 from atomlens.panel import Panel, Topic
 from atomlens.progress import track
@@ -110,7 +107,7 @@ def explain_models(
     rows = chosen_analyses(analyses)
     folder = check_folder(out, resumable=False)
     subject = make_subject(models, data, shown=shown, dataset=dataset, config=config)
-    with _made_at_once(folder) as temporary:
+    with made_at_once(folder) as temporary:
         explained = run_analyses(subject, rows, temporary)
         summary = _summary(subject, explained, temporary, command)
         write_json(temporary / "summary.json", summary)
@@ -164,7 +161,7 @@ def _summary(subject: Subject, explained: WrittenPanels, folder: Path, command: 
         "atomlens_version": version("atomlens"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "models": [_described(entry) for entry in subject.models],
+        "models": [described(entry.name, entry.model) for entry in subject.models],
         "structures": [
             {"name": name, "formula": system.formula, "atoms": len(system.numbers)}
             for name, system in zip(subject.names, subject.systems, strict=True)
@@ -181,10 +178,10 @@ def _summary(subject: Subject, explained: WrittenPanels, folder: Path, command: 
     }
 
 
-def _described(entry: NamedModel) -> dict[str, Any]:
-    model = entry.model
+def described(name: str, model: Model) -> dict[str, Any]:
+    """A model for summaries and pages."""
     return {
-        "name": entry.name,
+        "name": name,
         "representation": model.config.model_dump(mode="json")["representation"],
         "predicts": [name for name in model.predicted if name not in ("forces", "stress")],
         "elements": [symbol(number) for number in model.elements],
@@ -196,21 +193,6 @@ def _title(subject: Subject) -> str:
     formulas = list(dict.fromkeys(formula(system.formula) for system in subject.systems))
     more = f" and {len(formulas) - 3} more" if len(formulas) > 3 else ""
     return f"{', '.join(formulas[:3])}{more}, explained"
-
-
-@contextmanager
-def _made_at_once(folder: Path) -> Iterator[Path]:
-    """A folder beside the wanted one that takes its place when the block ends well, and vanishes when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if folder.is_dir():  # empty, or with what a killed process left
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_served(models: Mapping[str, Model], data: Dataset, place: int, system: AtomicSystem) -> None:

@@ -72,7 +72,7 @@ def write_panel(folder: str | Path, topic: Topic, panel: Panel, name: str | None
     for file, write in panel.files.items():
         with replacing(where / file) as temporary:
             write(temporary)
-    write_json(where / "panel.json", _finite(panel.to_dict()))
+    write_json(where / "panel.json", finite(panel.to_dict()))
     return pictures
 
 
@@ -106,10 +106,10 @@ def _file_name(name: str) -> str:
     return f"structure_{plain[:80]}"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same with None for numbers that JSON has no word for: what is not defined costs no other panel."""
     if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,6 +20,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
+from atomlens.coverage import KEY as COVERAGE
+from atomlens.coverage import Coverage
 from atomlens.data.batch import Batch
 from atomlens.data.dataset import BatchSource, Dataset
 from atomlens.data.quantities import QUANTITIES, quantity
@@ -228,6 +230,8 @@ class _Trainer:
                 if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
                     self._save()
         self._save()
+        if lead:
+            self._note_coverage()
         if log is not None:
             log.close()
 
@@ -371,6 +375,13 @@ class _Trainer:
         if "energy" not in self.weights and {"forces", "stress"} & set(self.weights):
             self._fit_constant(kept)
         save_model(kept, self.folder / MODEL)
+
+    def _note_coverage(self) -> None:
+        """Write into the model's file what it saw; not at every checkpoint, for that takes seconds to measure."""
+        model = load_model(self.folder / MODEL, self.fabric.device)
+        seen = Coverage.of(model, self.train_source, self.validation_source, title="coverage")
+        model.provenance[COVERAGE] = seen.to_dict()
+        save_model(model, self.folder / MODEL)
 
     def _fit_constant(self, model: Model) -> None:
         """Forces leave the energy's constant open (ρ = 0, thesis 5.2.3): give every atom the share that fits best."""

@@ -33,8 +33,8 @@ from atomlens.explain.electrostatics.charge_sign import ChargeSign, conserves_ch
 from atomlens.explain.electrostatics.charge_views import listed, signed
 from atomlens.explain.electrostatics.xtb_charges import XTB, XtbMolecule, XtbMolecules, has_tblite, xtb_charges
 from atomlens.explain.subject import Subject
-from atomlens.explain.wording import counted
 from atomlens.panel import Check, Distribution, Panel
+from atomlens.wording import counted
 
 LABELLED = "labelled"  # what a reference from the data set is called
 XTB_STRUCTURES, XTB_ATOMS, XTB_LARGEST = 60, 1500, 80  # as many as take about a second; atoms of all, and of one

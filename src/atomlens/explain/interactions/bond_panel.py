@@ -25,10 +25,10 @@ from atomlens.explain.interactions.bond_breaking import (
 )
 from atomlens.explain.interactions.pair_distances import PairDistances, names, pair_distances
 from atomlens.explain.subject import NamedModel, Subject
-from atomlens.explain.wording import counted
 from atomlens.figures import bond_breaking as drawing
 from atomlens.model import Model
 from atomlens.panel import Chart, Check, Panel, Series, Table
+from atomlens.wording import counted
 
 MOST_PAIRS = 3
 MOST_LINES = len(drawing.COLOURS)  # models in one figure; the table has all

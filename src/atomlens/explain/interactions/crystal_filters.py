@@ -21,10 +21,10 @@ from atomlens.explain.interactions.filter_cuts import (
 from atomlens.explain.interactions.radial_filters import convolving, radial_filters
 from atomlens.explain.interactions.shown_filters import CURVES, ShownFilters, serving, shown_filters
 from atomlens.explain.subject import Subject
-from atomlens.explain.wording import counted
 from atomlens.figures import filters as drawing
 from atomlens.model import Model
 from atomlens.panel import Check, Panel, Table
+from atomlens.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

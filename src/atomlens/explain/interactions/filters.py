@@ -15,9 +15,9 @@ from atomlens.explain.interactions.filter_cuts import filter_cut
 from atomlens.explain.interactions.radial_filters import features_of_pair, filtering, pair_features, radial_filters
 from atomlens.explain.interactions.shown_filters import RARE, ShownFilters, serving, shown_filters
 from atomlens.explain.subject import Subject
-from atomlens.explain.wording import counted
 from atomlens.figures import filters as drawing
 from atomlens.panel import Chart, Check, Panel, Series, Table
+from atomlens.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

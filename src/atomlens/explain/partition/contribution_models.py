@@ -11,10 +11,10 @@ from atomlens.data.system import symbol
 from atomlens.explain.partition.compared import kind
 from atomlens.explain.partition.shared_terms import FEWEST_ATOMS, LESS_MEAN, Shared, shared_terms
 from atomlens.explain.subject import NamedModel, Subject
-from atomlens.explain.wording import counted
 from atomlens.figures import contributions as drawing
 from atomlens.figures import style
 from atomlens.panel import Check, Distribution, Panel, Table, View
+from atomlens.wording import counted
 
 _NAME = "contributions"
 

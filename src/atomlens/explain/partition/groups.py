@@ -13,9 +13,9 @@ from atomlens.explain.partition.additive import GroupModel, additive_groups
 from atomlens.explain.partition.bonds import coordination, data_environments
 from atomlens.explain.partition.shared_terms import Shared, shared_terms
 from atomlens.explain.subject import Subject
-from atomlens.explain.wording import counted
 from atomlens.figures import style
 from atomlens.panel import Chart, Check, Panel, Series, Table
+from atomlens.wording import counted
 
 __all__ = ["ANALYSIS", "GroupModel", "additive_groups"]
 

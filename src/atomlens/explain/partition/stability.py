@@ -15,10 +15,10 @@ from atomlens.explain.partition.compared import Compared, compare, compared, kin
 from atomlens.explain.partition.partitioned import shared_variance
 from atomlens.explain.partition.shared_terms import FEWEST_ATOMS
 from atomlens.explain.subject import Subject
-from atomlens.explain.wording import counted
 from atomlens.figures import style
 from atomlens.model import Model
 from atomlens.panel import Chart, Check, Panel, Series, Table
+from atomlens.wording import counted
 
 _SAME_TOTALS = 0.2  # share of a difference up to which totals count as nearly the same
 __all__ = ["ANALYSIS", "Compared", "PartitionStability", "compare", "compared", "partition_stability"]

@@ -37,7 +37,7 @@ class Told:
 def write_page(
     folder: Path,
     told: Told,
-    simulated: Simulated,
+    simulated: Simulated | None,
     shown: Sequence[tuple[str, AtomicSystem]],
     panels: Iterable[tuple[Topic, Panel]],
     command: str,
@@ -47,7 +47,7 @@ def write_page(
     Args:
         folder: where.
         told: what to say beside the panels.
-        simulated: the model and its structures.
+        simulated: the model and its structures; None where runs are looked at that are over.
         shown: name and structure of those with panels of their own.
         panels: made one by one, so that their figures need not be kept.
         command: by which this was asked for.
@@ -57,7 +57,7 @@ def write_page(
     """
     names, systems = [name for name, _ in shown], [system for _, system in shown]
     written = write_panels(folder / "panels", panels, names)
-    models = [described(simulated.model_name, simulated.model)]
+    models = [] if simulated is None else [described(simulated.model_name, simulated.model)]
     about = {
         "atomlens_version": version("atomlens"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,8 +67,7 @@ def write_page(
         **about,
         "kind": told.kind,
         "headline": told.headline,
-        "model": models[0],
-        "structures": simulated.file,
+        **({} if simulated is None else {"model": models[0], "structures": simulated.file}),
         "settings": told.settings.model_dump(mode="json"),
         **told.facts,
         "checks": written.checked(claims=False),

@@ -18,7 +18,7 @@ from atomlens.panel import Panel, Topic
 from atomlens.progress import track
 from atomlens.report.simulation import Tile
 from atomlens.simulate.relaxation import RelaxationConfig, relax
-from atomlens.simulate.vibrations.harmonic import Vibrations, vibrations
+from atomlens.simulate.vibrations.harmonic import Vibrations, harmonic_vibrations
 from atomlens.simulate.vibrations.panel import TOPIC, vibrations_panel
 from atomlens.simulate.vibrations.spectrum import WIDTH
 from atomlens.study.simulation.page import Told, write_page
@@ -94,7 +94,7 @@ def _vibrations(
     model: Model, system: AtomicSystem, config: VibrationsConfig, dipole_model: Model | None
 ) -> Vibrations | InputError:
     try:
-        return vibrations(
+        return harmonic_vibrations(
             model, system, dipole_model=dipole_model, force_limit=config.force_limit, title=system.formula
         )
     except InputError as error:
