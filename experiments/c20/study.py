@@ -14,6 +14,7 @@ training an hour; --picoseconds 1250 is the document's length (hours), --no-trai
 import argparse
 import json
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,13 @@ from atomlens.convert import convert_published
 from atomlens.errors import Interrupted
 from atomlens.figures import save_figure
 from atomlens.figures.vibrations import frequencies_compared
-from atomlens.files import write_json
+from atomlens.files import write_json, write_text
 from atomlens.model_file import load_model
 from atomlens.simulate.guard import GuardConfig
 from atomlens.simulate.molecular_dynamics import MolecularDynamicsConfig
 from atomlens.simulate.path_integrals import PathIntegralConfig
 from atomlens.simulate.relaxation import RelaxationConfig
+from atomlens.simulate.settings import SETTINGS
 from atomlens.simulate.vibrations.spectrum import compared
 from atomlens.study.simulation import compare_runs, relax_file, run_file, vibrations_file
 from atomlens.study.simulation.subject import read_simulated
@@ -48,13 +50,22 @@ def force_model(path, precision):
     return load_model(path)
 
 
-def once(folder, make):
-    """The summary of a step: from its folder where it is finished."""
+def once(folder, make, **expected):
+    """The summary of a step: from its folder where it is finished, with these ``expected`` settings."""
     done = folder / "summary.json"
-    if not done.is_file():
+    found = json.loads(done.read_text()) if done.is_file() else None
+    if found is None or any(found["settings"][name] != value for name, value in expected.items()):
         print(f"-> {folder.name}", flush=True)
         make()
     return json.loads(done.read_text())
+
+
+def same_model(path, out):
+    """End where ``out`` holds results of another model: they would be taken for those of this one."""
+    note, digest = out / "model.sha256", sha256(path.read_bytes()).hexdigest()
+    if note.is_file() and note.read_text() != digest:
+        sys.exit(f"{out} holds results of another model than {path}; choose another --out")
+    write_text(note, digest)
 
 
 def at_rest(model, out, name, start):
@@ -93,10 +104,11 @@ def dynamics(model, out, start, picoseconds):
                 folder,
                 config,
                 guard=GuardConfig(),
-                resume=folder.is_dir(),
+                resume=(folder / SETTINGS).is_file(),
             ),
+            duration=picoseconds,  # runs that are over go on for longer
         )
-    both = out / "figure_5_6"
+    both = out / f"figure_5_6_{picoseconds:g}ps"
     return once(both, lambda: compare_runs(out / "classical", out / "path_integral", both))
 
 
@@ -138,6 +150,7 @@ def main():
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     published = asked.model or asked.data / "schnet_force_model.npz"
+    same_model(published, asked.out)
     start = asked.out / "cage.xyz"
     write(start, cage(asked.data))
     rest, frequencies = at_rest(force_model(published, "float64"), asked.out, "published", start)

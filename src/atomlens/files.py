@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from atomlens.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -89,6 +92,19 @@ def made_at_once(folder: Path) -> Iterator[Path]:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def of_disk(error: OSError, folder: str | Path, kept: str) -> Exception:
+    """What to raise for an error of the disk under a run: of a full one how to go on, any other as it is.
+
+    Args:
+        error: as it came.
+        folder: of the run.
+        kept: a clause on how much is safe.
+    """
+    if error.errno not in _FULL:
+        return error
+    return InputError(f"the disk is full; {kept}; free space, and go on with --resume", file=str(folder))
 
 
 def _umask() -> int:

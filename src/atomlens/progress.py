@@ -1,11 +1,14 @@
-"""Progress of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+"""Long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere; requests to stop."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -94,3 +97,29 @@ def track(description: str, total: int, unit: str = "steps", done: int = 0) -> I
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Reporter(description, total, unit, done, bar)
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into a question that work asks where nothing is lost; a second signal acts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
+    # None is a handler that was not set from Python; it can be neither called nor put back.
+    before = {
+        int(number): signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)
+    }  # fmt: skip
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame  # signal handlers get it, and this one needs it not
+        asked.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -158,6 +158,27 @@ def test_a_run_goes_on_with_the_same_options_only(run, model_path, at_rest, tmp_
     assert (parts / "observables.csv").read_bytes() == (whole / "observables.csv").read_bytes()
 
 
+def test_a_guard_looks_however_seldom_frames_are_recorded(run, model_path, at_rest, tmp_path):
+    out = tmp_path / "run"
+    strict = ("interval=7", "save_interval=1", "covalent_fraction=1.0", "temperature_rise=0", "temperature_chance=0.99")
+    words = [word for limit in strict for word in ("--guard-set", limit)]
+    assert run("simulate", "md", model_path, at_rest, "--out", out, "--time", 0.05, "--record", 25.0, *words).code == 0
+    steps = {atoms.info["step"] for atoms in read(out / "suspicious.extxyz", ":")}
+    assert len(steps) > 1
+    assert all(step % 7 == 0 for step in steps)  # where frames are at 0, 50 and 100
+
+
+def test_a_run_that_was_killed_at_once_begins_anew(run, model_path, at_rest, tmp_path):
+    out, words = tmp_path / "run", ("simulate", "md", model_path, at_rest, *SHORT)
+    assert run(*words, "--out", out).code == 0
+    whole = (out / "trajectory.extxyz").read_bytes()
+    (out / "checkpoint.npz").unlink()
+    (out / "trajectory.extxyz").write_bytes(whole[:100])
+    (out / "suspicious.extxyz").write_text("of its first step")  # of which the guard knows nothing any more
+    assert run(*words, "--out", out, "--resume").code == 0
+    assert (out / "trajectory.extxyz").read_bytes() == whole
+
+
 def test_paths_and_runs_over_each_other(run, model_path, at_rest, tmp_path):
     pytest.importorskip("ipi", reason="path integrals are moved by i-PI")
     paths = tmp_path / "paths"
@@ -200,10 +221,14 @@ def test_a_guard_that_stops_keeps_the_frames(run, model_path, at_rest, tmp_path)
         ("md", ("--timestep", 0.3, "--record", 1.0), "whole number of time steps"),
         ("md", ("--guard", "off", "--guard-set", "interval=3"), "--guard off"),
         ("md", ("--guard", "bark"), "'action'"),
+        ("md", ("--pressure", 2.0), "--pressure does nothing"),
+        ("md", ("--ensemble", "nve", "--thermostat-time", 50), "--thermostat-time does nothing"),
         ("md", ("--guard-set", "intervall=3"), "did you mean 'interval'"),
         ("pimd", ("--thermostat", "gle"), "gle4md.org"),
         ("pimd", ("--beads", 0), "'beads'"),
         ("pimd", ("--converge", "2,4"), "three numbers"),
+        ("pimd", ("--converge", "1,2,4", "--guard", "stop"), "without a guard"),
+        ("pimd", ("--converge", "1,2,4", "--guard-set", "interval=3"), "without a guard"),
     ],
 )
 def test_runs_refuse_what_cannot_be(run, model_path, at_rest, tmp_path, command, words, message):

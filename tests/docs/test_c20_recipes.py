@@ -39,6 +39,37 @@ def trajectory(frames, atoms=2):
     return Dataset.from_arrays(np.full(frames * atoms, 6), positions.reshape(-1, 3), np.full(frames, atoms), {})
 
 
+@pytest.fixture
+def steps(study):
+    """The script of the whole study."""
+    del study  # its path
+    return importlib.import_module("study")
+
+
+def test_a_step_is_repeated_for_other_settings_only(steps, tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        (tmp_path / "summary.json").write_text(json.dumps({"settings": {"duration": 5.0 * len(made)}}))
+
+    assert steps.once(tmp_path, make, duration=5.0)["settings"]["duration"] == 5.0
+    steps.once(tmp_path, make, duration=5.0)
+    assert len(made) == 1
+    assert steps.once(tmp_path, make, duration=10.0)["settings"]["duration"] == 10.0  # not the shorter run once more
+    assert len(made) == 2
+
+
+def test_results_of_another_model_are_not_taken_for_those_of_this_one(steps, tmp_path):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    first.write_bytes(b"weights")
+    second.write_bytes(b"others")
+    steps.same_model(first, tmp_path)
+    steps.same_model(first, tmp_path)
+    with pytest.raises(SystemExit, match="another model"):
+        steps.same_model(second, tmp_path)
+
+
 def test_settings_are_the_rows_of_the_documents_table(study):
     _, selection = study
     rows = {(item.interactions, item.features, item.rho): (item.energy, item.forces) for item in selection.SETTINGS}

@@ -319,6 +319,16 @@ def test_no_more_than_the_most_are_saved(model, tmp_path):
     assert len(ase.io.read(tmp_path / "s.extxyz", ":")) == guard.saved == 5
 
 
+def test_a_file_that_is_taken_away_for_labelling_is_begun_anew(model, tmp_path):
+    path = tmp_path / "s.extxyz"
+    guard = guarded(model, suspects=path, save_interval=1)
+    looked(guard, with_atom([0.6, 0.0, 0.0]), 0)
+    path.rename(tmp_path / "taken.extxyz")
+    looked(guard, with_atom([0.6, 0.0, 0.0]), 1)
+    assert {frame.info["step"] for frame in ase.io.read(path, ":")} == {1}
+    assert b"\0" not in path.read_bytes()
+
+
 def test_a_file_of_another_run_is_refused(model, tmp_path):
     path = tmp_path / "s.extxyz"
     path.write_text("something of value")

@@ -219,7 +219,9 @@ def test_a_watch_ends_the_run(model, tmp_path):
 
     with pytest.raises(InputError, match=r"closer than any in training; label such frames; frames until then are kept"):
         run_molecular_dynamics(model, molecule("H2O"), tmp_path, config(), watch=watch)
-    assert len(read(tmp_path / "trajectory.extxyz", ":")) == 10
+    frames = read(tmp_path / "trajectory.extxyz", ":")
+    assert [frame.info["step"] for frame in frames] == list(range(0, 21, 2))
+    assert [frame.info.get("marked", False) for frame in frames] == [False] * 10 + [True]  # that at which it ended
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

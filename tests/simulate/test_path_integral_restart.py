@@ -280,6 +280,9 @@ def test_panels_tell_energies_and_their_convergence(tmp_path):
     json.dumps(panel.to_dict(), allow_nan=False)
     again = bead_convergence(Wells(), atoms, tmp_path, config, beads=(1, 2, 4), resume=True)
     np.testing.assert_array_equal(again.energies, found.energies)
+    warmer = config.model_copy(update={"temperature": 400.0})
+    with pytest.raises(InputError, match="'temperature' is 400"):  # what is over was run with other settings
+        bead_convergence(Wells(), atoms, tmp_path, warmer, beads=(1, 2, 4), resume=True)
 
     energies = path_energies(tmp_path / "beads_004")
     assert energies.observables.times[0] == 100.0  # equilibration is left out

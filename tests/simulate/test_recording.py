@@ -8,7 +8,14 @@ import pytest
 from ase.io import read
 
 from atomlens.errors import InputError
-from atomlens.simulate.recording import Recorder, load_checkpoint, save_checkpoint, snapshot, trajectory_names
+from atomlens.simulate.recording import (
+    Recorder,
+    load_checkpoint,
+    read_table,
+    save_checkpoint,
+    snapshot,
+    trajectory_names,
+)
 
 FORMATS = ["extxyz", "traj"]
 
@@ -85,6 +92,21 @@ def test_half_a_frame_leaves_no_trace(tmp_path, format):
     record(tmp_path / "cut", range(5, 8), format, marks)
     record(tmp_path / "whole", range(8), format)
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_the_table_of_a_run_that_was_killed_is_read(tmp_path):
+    record(tmp_path, range(3), "extxyz")
+    path = tmp_path / "observables.csv"
+    whole = path.read_bytes()
+    assert read_table(tmp_path)[0] == ["step", "energy"]
+    for kept in range(whole.index(b"\n"), len(whole)):
+        path.write_bytes(whole[:kept])
+        rows = whole[:kept].count(b"\n") - 1
+        if rows > 0:
+            np.testing.assert_array_equal(read_table(tmp_path)[1], [[step, 0.1 * step] for step in range(rows)])
+        else:
+            with pytest.raises(ValueError, match="no rows"):
+                read_table(tmp_path)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -204,7 +204,7 @@ class TestThermodynamics:
         runs = panels["thermodynamics"].facts["runs"]
         for each in runs.values():
             assert each["temperature"]["mean"] == pytest.approx(300.0, abs=4 * each["temperature"]["error"])
-        assert "asked for were 300 K" in panels["thermodynamics"].reading
+        assert "300 K were asked for" in panels["thermodynamics"].reading
         assert {"energy_traces", "block_averages"} <= set(panels["thermodynamics"].figures)
 
     def test_drifting_energy_is_found(self, both):
@@ -218,6 +218,18 @@ class TestThermodynamics:
         checks = {check.name: check.passed for check in RUN_ANALYSES[3].panel(both[0], wrong, None).checks}
         assert checks["temperature"] is False
         assert checks.get("canonical", False) is False
+
+    @pytest.mark.parametrize("frames", [1, 2, 7])
+    def test_a_handful_of_frames_has_means_but_no_test(self, both, frames):
+        run = both[0]
+        names = ("positions", "cells", "velocities", "potential")
+        few = dataclasses.replace(
+            run, **{name: getattr(run, name)[:frames, :1] for name in names}, times=run.times[:frames], dipoles=None,
+            marked=None,
+        )  # fmt: skip
+        panel = RUN_ANALYSES[3].panel(few, SETTINGS, None)
+        assert f"only {frames} frames" in panel.trust
+        assert "canonical" not in {check.name for check in panel.checks}
 
     def test_needs_energies_or_velocities(self, both):
         bare = dataclasses.replace(both[0], velocities=None, potential=None)

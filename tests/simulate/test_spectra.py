@@ -140,6 +140,22 @@ class TestPaths:
             own, classical = (of(each, temperature=TEMPERATURE, resolution=80.0) for each in (path, run))
             np.testing.assert_allclose(own.values, classical.values, rtol=1e-9, atol=1e-12 * classical.values.max())
 
+    def test_beads_may_swing_faster_than_frames_follow(self):
+        """What is recorded too seldom for the rings' own vibrations may be often enough for their centroids."""
+        run = oscillators(frames=1000, replicas=8)
+        apart = np.array([1.0, -1.0])[:, None, None] * np.random.default_rng(0).standard_normal((1000, 8, 1, 1, 1))
+        shape = (1000, 16, *run.positions.shape[2:])
+        path = dataclasses.replace(
+            run, beads=2, velocities=(run.velocities[:, :, None] + 0.1 * apart).reshape(shape), dipoles=None,
+            positions=(run.positions[:, :, None] + 0.1 * apart).reshape(shape), cells=np.zeros((1000, 16, 3, 3)),
+        )  # fmt: skip
+        assert spectra.interval_error(path) > spectra.COARSE
+        own, classical = (
+            spectra.vibrational_density(each, temperature=TEMPERATURE, resolution=80.0) for each in (path, run)
+        )  # fmt: skip
+        assert own.interval_error == pytest.approx(classical.interval_error, rel=1e-9)
+        assert own.caution == classical.caution == ""
+
 
 class TestInfrared:
     def test_intensities_are_the_harmonic_ones(self, run):

@@ -1,8 +1,11 @@
-"""``atomlens simulate``: relax, vibrations, md, pimd."""
+"""``atomlens simulate``: relax, vibrations, md, pimd, compare."""
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +24,7 @@ from atomlens.cli.options import (
     print_json,
 )
 from atomlens.errors import InputError
+from atomlens.wording import speed
 
 if TYPE_CHECKING:
     from atomlens.model import Model
@@ -62,6 +66,31 @@ def _command() -> str:
     return " ".join(["atomlens", *sys.argv[1:]])
 
 
+_OPTIONS = {  # of settings whose options have other names
+    "beside": "other-name", "duration": "time", "record_interval": "record", "copies": "replicas",
+}  # fmt: skip
+
+
+@contextmanager
+def _by_option() -> Iterator[None]:
+    """Errors about settings name the options that were typed."""
+    try:
+        yield
+    except InputError as error:
+
+        def option(found: re.Match[str]) -> str:
+            return "--" + _OPTIONS.get(found[1], found[1]).replace("_", "-")
+
+        problem = re.sub(r"configuration key '(\w+)'", option, error.problem)
+        problem = re.sub(r"\b(record_interval)\b", option, problem)
+        raise InputError(problem, file=error.file) from None
+
+
+def _record(interval: float, timestep: float) -> float:
+    """The time between frames nearest to the usual one that is a whole number of steps."""
+    return max(1, round(interval / timestep)) * timestep if timestep > 0 else interval
+
+
 def _print(summary: dict[str, Any], out: Path, *, as_json: bool, lines: list[str] | None = None) -> None:
     if as_json:
         print_json(summary)
@@ -73,6 +102,9 @@ def _print(summary: dict[str, Any], out: Path, *, as_json: bool, lines: list[str
     for line in lines or []:
         print(line)
     print(f"{count - len(failed)} of {count} checks passed{f'; FAILED: {names}' if failed else ''}")
+    doubtful = sorted({f"{entry['analysis']}: {entry['name']}" for entry in summary["claims"]["failed"]})
+    if doubtful:
+        print(f"claims not borne out: {', '.join(doubtful)}")
     for panel in summary["panels"]:
         if "unavailable" in panel:
             where = "" if panel["structure"] is None else f" of {panel['structure']}"
@@ -109,16 +141,16 @@ def relax(
     from atomlens.simulate.relaxation import RelaxationConfig
     from atomlens.study.simulation import relax_file
 
-    config = RelaxationConfig.parse(
-        {
-            "force": force,
-            "cell": cell,
-            "stress": stress,
-            "pressure": pressure,
-            "steps": steps,
-            "optimiser": optimiser,
-        }
-    )
+    given: dict[str, Any] = {
+        "force": force,
+        "cell": cell,
+        "stress": stress,
+        "pressure": pressure,
+        "steps": steps,
+        "optimiser": optimiser,
+    }
+    with _by_option():
+        config = RelaxationConfig.parse(given)
     simulated = _read(model, structures, device, exact_filters, position_unit, precision)
     summary = relax_file(simulated, out.expanduser().resolve(), config, command=_command())
     _print(summary, out, as_json=as_json, lines=[f"structures: {out / summary['out']}"])
@@ -154,7 +186,8 @@ def vibrations(
     from atomlens.study.simulation import vibrations_file
     from atomlens.study.simulation.vibrating import VibrationsConfig
 
-    config = VibrationsConfig.parse({"relax": relax, "force": force, "force_limit": force_limit, "width": width})
+    with _by_option():
+        config = VibrationsConfig.parse({"relax": relax, "force": force, "force_limit": force_limit, "width": width})
     places = None if structure is None else indices(structure, "--structure")
     dipoles = None if dipole_model is None else load(model_file(dipole_model), device, exact_filters=exact_filters)
     if dipoles is not None and "dipole" not in dipoles.predicted:
@@ -172,8 +205,8 @@ Time = Annotated[float, typer.Option(help="Length of the run after equilibration
 Equilibration = Annotated[float, typer.Option(help="Before that, left out of all averages, in ps.")]
 Timestep = Annotated[float, typer.Option(help="In fs.")]
 Record = Annotated[float | None, typer.Option(help="Time between frames, in fs (4; pimd 10).")]
-ThermostatTime = Annotated[float, typer.Option(help="Time in which the thermostat acts, in fs.")]
-Pressure = Annotated[float, typer.Option(help="Of npt, in GPa (1e-4 is one bar).")]
+ThermostatTime = Annotated[float | None, typer.Option(help="Time in which the thermostat acts, in fs (100).")]
+Pressure = Annotated[float | None, typer.Option(help="Of npt, in GPa (1e-4, one bar).")]
 Seed = Annotated[int, typer.Option(help="Of velocities and thermostat.")]
 TrajectoryFormat = Annotated[str, typer.Option("--format", help="Of trajectories: extxyz, or traj (ASE's own).")]
 GuardAction = Annotated[
@@ -210,9 +243,11 @@ def md(
     timestep: Timestep = 0.5,
     replicas: Annotated[int, typer.Option(help="Copies with random numbers of their own, in one batch.")] = 1,
     record: Record = None,
-    thermostat_time: ThermostatTime = 100.0,
-    pressure: Pressure = 1e-4,
-    barostat_time: Annotated[float, typer.Option(help="Period in which the cell swings, in fs.")] = 1000.0,
+    thermostat_time: ThermostatTime = None,
+    pressure: Pressure = None,
+    barostat_time: Annotated[
+        float | None, typer.Option(help="Period in which the cell of npt swings, in fs (1000).")
+    ] = None,
     seed: Seed = 0,
     format: TrajectoryFormat = "extxyz",
     guard: GuardAction = "warn",
@@ -240,13 +275,13 @@ def md(
         "equilibration": equilibration,
         "timestep": timestep,
         "replicas": replicas,
-        "thermostat_time": thermostat_time,
-        "pressure": pressure,
-        "barostat_time": barostat_time,
         "seed": seed,
         "format": format,
+        **_counting(ensemble, thermostat_time=thermostat_time, pressure=pressure, barostat_time=barostat_time),
     }
-    config = MolecularDynamicsConfig.parse(given if record is None else given | {"record_interval": record})
+    given["record_interval"] = _record(4.0, timestep) if record is None else record
+    with _by_option():
+        config = MolecularDynamicsConfig.parse(given)
     simulated = _read(model, structures, device, exact_filters, position_unit, precision)
     watch = _guard(guard, guard_set, committee, device, exact_filters)
     _run(simulated, out, config, structure, watch, resume=resume, as_json=as_json)
@@ -282,8 +317,8 @@ def pimd(
     timestep: Timestep = 0.5,
     replicas: Annotated[int, typer.Option(help="Independent paths, in one batch.")] = 1,
     record: Record = None,
-    thermostat_time: ThermostatTime = 100.0,
-    pressure: Pressure = 1e-4,
+    thermostat_time: ThermostatTime = None,
+    pressure: Pressure = None,
     seed: Seed = 0,
     format: TrajectoryFormat = "extxyz",
     guard: GuardAction = "warn",
@@ -313,13 +348,16 @@ def pimd(
         "equilibration": equilibration,
         "timestep": timestep,
         "replicas": replicas,
-        "thermostat_time": thermostat_time,
-        "pressure": pressure,
         "seed": seed,
         "format": format,
+        **_counting(ensemble, thermostat_time=thermostat_time, pressure=pressure),
     }
-    config = PathIntegralConfig.parse(given if record is None else given | {"record_interval": record})
+    given["record_interval"] = _record(10.0, timestep) if record is None else record
+    with _by_option():
+        config = PathIntegralConfig.parse(given)
     numbers = None if converge is None else indices(converge, "--converge")
+    if numbers is not None and (guard == "stop" or guard_set or committee):
+        raise InputError("--converge runs without a guard; leave --guard, --guard-set and --committee out")
     simulated = _read(model, structures, device, exact_filters, position_unit, precision)
     if numbers is not None:
         from atomlens.study.simulation import converge_file
@@ -378,11 +416,30 @@ def _run(
         resume=resume,
         command=_command(),
     )
-    lines = [f"{summary['steps_per_second']:.3g} steps/s, {summary['ns_per_day']:.3g} ns/day"]
+    lines = [f"{speed(summary['steps_per_second'])} steps/s, {speed(summary['ns_per_day'])} ns/day"]
     if "alarms" in summary:
         kinds = ", ".join(f"{count} {kind}" for kind, count in summary["alarms"]["by_kind"].items())
-        lines.append(f"alarms of the guard: {kinds or 'none'}")
+        suspects = folder / "suspicious.extxyz"
+        where = f" (structures: {out / suspects.name})" if kinds and suspects.is_file() else ""
+        lines.append(f"alarms of the guard: {kinds or 'none'}{where}")
     _print(summary, out, as_json=as_json, lines=lines)
+
+
+def _counting(ensemble: str, **options: float | None) -> dict[str, float]:
+    """Options that were given.
+
+    Raises:
+        InputError: one of them would do nothing in this ensemble.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        idle = ensemble == "nve" if name == "thermostat_time" else not ensemble.startswith("npt")
+        if idle:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{flag} does nothing in the ensemble {ensemble}; leave it out, or choose another ensemble"
+            )
+    return given
 
 
 def _guard(
@@ -396,6 +453,14 @@ def _guard(
         if settings or members:
             raise InputError("--guard off takes no limits and no committee; leave them out, or the guard on")
         return None, []
+    if action not in ("warn", "stop"):
+        raise InputError(f"--guard is warn, stop or off, not '{action}'")
+    for text in settings or []:
+        if not text.partition("=")[2]:
+            raise InputError(f"--guard-set takes KEY=VALUE, not '{text}'; for example committee_limit=0.2")
     values: dict[str, Any] = {"action": action}
     apply_settings(values, {}, settings)
-    return GuardConfig.parse(values), members
+    try:
+        return GuardConfig.parse(values), members
+    except InputError as error:
+        raise InputError(f"--guard-set: {error.problem}") from None

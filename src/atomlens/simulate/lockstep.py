@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import ase
+import numpy as np
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from greenlet import getcurrent, greenlet
@@ -71,12 +72,15 @@ class Lockstep:
         """The predictions for a structure: at once outside of `run`, with those of all others inside.
 
         Raises:
-            InputError: the model refuses the structure.
+            InputError: the model refuses the structure, or what it predicts is not finite, at which code of ASE would
+                fail for all structures.
         """
         found: Arrays | InputError
         found = self._answers({place: atoms})[place] if self._hub is None else self._hub.switch(atoms)
         if isinstance(found, InputError):
             raise found
+        if not all(np.isfinite(found[name]).all() for name in ("energy", "forces") if name in found):
+            raise InputError("energy or forces are not finite numbers; the model does not know such structures")
         return found
 
     def _answers(self, asked: Mapping[int, ase.Atoms]) -> dict[int, Arrays | InputError]:

@@ -107,6 +107,27 @@ class Recorder:
                 entry.close()
 
 
+def read_table(folder: str | Path) -> tuple[list[str], np.ndarray]:
+    """The table of a run, also of one that goes on or was killed: its columns, and (rows, columns).
+
+    A row that is not whole at the end is left out.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is none, or broken, or has no rows yet.
+    """
+    names, *lines = (Path(folder) / TABLE).read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    if not lines:
+        raise ValueError("it has no rows")
+    table = np.loadtxt(lines, delimiter=",", ndmin=2)
+    columns = names.strip().split(",")
+    if table.shape[1] != len(columns):
+        raise ValueError(f"{table.shape[1]} numbers in a row under {len(columns)} names")
+    return columns, table
+
+
 class _Text:
     """A file of text that grows; its mark is its length in bytes."""
 

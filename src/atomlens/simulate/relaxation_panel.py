@@ -110,6 +110,7 @@ def relaxed_panel(model: Model, place: int, start: ase.Atoms, result: Relaxed) -
     facts: dict[str, Any] = _plain(result)
     tables: tuple[Table, ...] = ()
     reading = moved
+    checks = [] if len(atoms) == 1 else [_uphill(model, result)]
     if not atoms.pbc.any() and len(atoms) > 1:
         kinds, group = bond_kinds(atoms), point_group(atoms)
         before = point_group(start)
@@ -120,18 +121,46 @@ def relaxed_panel(model: Model, place: int, start: ase.Atoms, result: Relaxed) -
             + (f" Its bonds are of {counted(len(kinds), 'kind')}: {_listed(kinds)}." if kinds else "")
         )
         rows = tuple(
-            (kind["bond"], kind["count"], round(kind["shortest"], 4), round(kind["longest"], 4)) for kind in kinds
+            (kind["bond"], kind["count"], f"{kind['shortest']:.3f}", f"{kind['longest']:.3f}") for kind in kinds
         )
         tables = (Table("Bonds", ("bond", "number", "shortest, Å", "longest, Å"), rows),)
+        broken, made = changed_bonds(start, atoms)
+        facts |= {"bonds_broken": broken, "bonds_made": made}
+        checks.append(_same_bonds(broken, made))
+        if broken or made:
+            reading += (
+                f" Beware: {counted(len(broken), 'bond')} broke and {counted(len(made), 'bond')} formed on the way"
+                f"{_pairs(atoms, broken, made)}; that is a reaction, or a model that does not know this molecule."
+            )
     return Panel(
         TOPIC.name,
         place,
         reading=reading,
         trust="Bonds are told by covalent radii; lengths that follow each other by less than 0.01 Å are one kind.",
-        checks=(_uphill(model, result),),
+        checks=tuple(checks),
         facts=facts,
         tables=tables,
     )
+
+
+def changed_bonds(start: ase.Atoms, end: ase.Atoms) -> tuple[list[list[int]], list[list[int]]]:
+    """Bonds of a molecule that are gone at the end and those that are new, as pairs of atoms, by covalent radii."""
+    before, after = ({tuple(sorted(map(int, pair))) for pair in bonded_pairs(atoms.numbers, atoms.positions)}
+                     for atoms in (start, end))  # fmt: skip
+    return [list(pair) for pair in sorted(before - after)], [list(pair) for pair in sorted(after - before)]
+
+
+def _same_bonds(broken: list[list[int]], made: list[list[int]]) -> Check:
+    count = len(broken) + len(made)
+    what = "bonds, told by covalent radii, that broke or formed while the molecule relaxed"
+    return Check("the same molecule", what, float(count), "none", "", not count, claim=True)
+
+
+def _pairs(atoms: ase.Atoms, *changed: list[list[int]]) -> str:
+    """The first few of them in brackets."""
+    pairs = [pair for part in changed for pair in part]
+    words = ["-".join(f"{symbol(int(atoms.numbers[atom]))} {atom}" for atom in pair) for pair in pairs[:4]]
+    return f" ({', '.join(words)}{', ...' if len(pairs) > 4 else ''})"
 
 
 def _uphill(model: Model, result: Relaxed) -> Check:

@@ -12,7 +12,7 @@ from atomlens.errors import InputError
 from atomlens.figures import dynamics as drawing
 from atomlens.panel import Chart, Check, Panel, Series, Topic, Trajectory
 from atomlens.simulate.frames import Frames
-from atomlens.simulate.recording import TABLE
+from atomlens.simulate.recording import TABLE, read_table
 from atomlens.wording import counted
 
 TOPIC = Topic(
@@ -56,9 +56,7 @@ def read_course(folder: str | Path) -> Course:
     """
     path = Path(folder) / TABLE
     try:
-        with path.open(encoding="utf-8") as file:
-            names = file.readline().strip().split(",")
-            table = np.genfromtxt(file, delimiter=",", ndmin=2, invalid_raise=True)
+        names, table = read_table(folder)
         replicas = 1 + int(table[:, names.index("replica")].max())
         whole = len(table) // replicas * replicas
         columns = {name: table[:whole, place].reshape(-1, replicas) for place, name in enumerate(names)}
@@ -119,7 +117,7 @@ def _reading(course: Course, frames: Frames, drift: float | None) -> str:
     copies = "" if course.replicas == 1 else f" in {counted(course.replicas, 'copy', 'copies')}"
     text = f"{course.times[-1]:.4g} ps of {nuclei}{copies}. "
     if drift is not None:
-        text += f"What the equations of motion conserve drifts by {drift:.1e} eV per atom and picosecond. "
+        text += f"What the equations of motion conserve drifts by {1e3 * drift:.2g} meV per atom and picosecond. "
     if frames.marked is not None and frames.marked.any():
         text += f"The guard marked {100.0 * frames.marked.mean():.2g} % of the frames. "
     return text.strip()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -34,7 +31,7 @@ from atomlens.files import check_folder
 from atomlens.model import Model
 from atomlens.model_file import load_model, save_model
 from atomlens.ops.threads import threads_for
-from atomlens.progress import Reporter, say, track
+from atomlens.progress import Reporter, say, stop_requests, track
 from atomlens.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint
 from atomlens.training.config import RunConfig, TrainingConfig
 from atomlens.training.log import Row, TrainingLog, read_log
@@ -221,7 +218,7 @@ class _Trainer:
             log = TrainingLog(self.folder, self._validated, rows, tensorboard=board)
         batches = self._batches_per_epoch()
         total = self.config.epochs * batches
-        with _stop_requests() as stopping, track("training", total, "steps", self.progress.step) as bar:
+        with stop_requests() as stopping, track("training", total, "steps", self.progress.step) as bar:
             while not self._finished():
                 self._epoch(bar, batches, stopping)
                 row = self._close_epoch(bar)
@@ -440,26 +437,3 @@ def _describe(row: Row) -> str:
 
 
 _SHORT = {"energy": "E", "forces": "F", "dipole_magnitude": "|μ|", "dipole": "μ", "isotropic_polarizability": "α"}
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a question that the loop asks between steps; a second signal acts as usual."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    asked = threading.Event()
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame  # signal handlers get it, and this one needs it not
-        asked.set()
-        signal.signal(number, before[number])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -28,6 +28,7 @@ from atomlens.simulate.frames import Frames
 REACH = 8.0  # Å, how far g(r) goes by default
 # Two atoms with covalent radii (Cordero et al. 2008) that sum to s are bonded below 1.15 s, or s + 0.3 Å up to 1.6 Å.
 _STRETCH, _SLACK, _SLACK_UP_TO = 1.15, 0.3, 1.6
+_AT_ONCE = 128  # frames, to spare memory
 _LOOKED_AT = 64  # frames over which a bond's length is averaged to tell whether it is one
 
 
@@ -97,11 +98,39 @@ def find_bonds(frames: Frames) -> Bonds:
     atoms = len(frames.numbers)
     positions = np.asarray(frames.positions[rows], dtype=float).reshape(-1, atoms, 3)
     lengths = bond_lengths(bonds)(positions, frames.cells[rows].reshape(-1, 3, 3)).mean(axis=1)
-    sums = radii[bonds.first] + radii[bonds.second]
-    bonds = bonds.of(lengths < np.maximum(_STRETCH * sums, np.minimum(sums + _SLACK, _SLACK_UP_TO)))
+    bonds = bonds.of(lengths < _bonded_below(bonds, frames.numbers))
     if not len(bonds):
         raise InputError("no two atoms are as close as a bond on average; look at nearest neighbours instead")
     return bonds
+
+
+def _bonded_below(bonds: Bonds, numbers: np.ndarray) -> np.ndarray:
+    """The length in Å up to which two such atoms count as bonded."""
+    radii = covalent_radii[numbers]
+    sums = radii[bonds.first] + radii[bonds.second]
+    return np.asarray(np.maximum(_STRETCH * sums, np.minimum(sums + _SLACK, _SLACK_UP_TO)))
+
+
+def stretched_bonds(frames: Frames) -> np.ndarray:
+    """How far the bonds of the first frame are stretched in any frame and copy: a broken one leaves no trace in means.
+
+    Returns:
+        (bonds,) the longest that each gets, over the length up to which two such atoms count as bonded; empty where
+        the first frame has no bonds.
+    """
+    start = Frames(
+        frames.numbers, frames.masses, frames.pbc, frames.times[:1], frames.positions[:1, :1], frames.cells[:1, :1]
+    )
+    try:
+        bonds = find_bonds(start)
+    except InputError:
+        return np.empty(0)
+    measure, longest, atoms = bond_lengths(bonds), np.zeros(len(bonds)), len(frames.numbers)
+    for row in range(0, len(frames.times), _AT_ONCE):
+        positions = np.asarray(frames.positions[row : row + _AT_ONCE], dtype=float).reshape(-1, atoms, 3)
+        cells = frames.cells[row : row + _AT_ONCE].reshape(-1, 3, 3)
+        longest = np.maximum(longest, measure(positions, cells).max(axis=1))
+    return np.asarray(longest / _bonded_below(bonds, frames.numbers))
 
 
 def bond_lengths(bonds: Bonds) -> Measure:

@@ -99,7 +99,7 @@ def vibrational_density(
     power, segments, numbers = _power(weighted, groups, moving, resolution)
     power /= units.kB * temperature
     parts = {chemical_symbols[number]: power[:, :, place].mean(axis=0) for place, number in enumerate(kinds)}
-    coarse = interval_error(frames)
+    coarse = interval_error(moving)  # beads swing faster than their centroids, which the spectrum is of
     total = power.sum(axis=2)
     return _spectrum("vibrational density of states", "1/cm⁻¹", total, segments, numbers, parts, moving, coarse)
 
@@ -131,7 +131,7 @@ def infrared(frames: Frames, *, temperature: float, resolution: float = RESOLUTI
     half = np.pi * LIGHT * numbers * moving.interval  # ωΔt/2
     response = np.square(np.sinc(half / np.pi))
     power = power[:, :, 0] / response * (KM_PER_MOL / (units.kB * temperature))
-    coarse = interval_error(frames) if frames.velocities is not None else None
+    coarse = interval_error(moving) if moving.velocities is not None else None
     return _spectrum("infrared absorption", "km/mol/cm⁻¹", power, segments, numbers, {}, moving, coarse)
 
 
@@ -204,6 +204,12 @@ def _velocities(frames: Frames, internal: bool) -> tuple[Frames, np.ndarray]:
     return moving, velocities
 
 
+def finest_resolution(duration: float, replicas: int) -> float:
+    """Full width at half height of a line, in cm⁻¹, that a run of this duration (fs) and so many copies resolves."""
+    halves = 0.5 * (-(-FEWEST_SEGMENTS // replicas) - 1)  # that segments reach beyond the first one
+    return _HANN_WIDTH * (1.0 + halves) / (LIGHT * duration)
+
+
 def _power(
     values: np.ndarray, groups: list[np.ndarray], frames: Frames, resolution: float
 ) -> tuple[np.ndarray, int, np.ndarray]:  # fmt: skip
@@ -220,7 +226,7 @@ def _power(
         need = length * frames.interval * (1 + (FEWEST_SEGMENTS - 1) / 2) * 1e-3
         raise InputError(
             f"a run of {(frames.times[-1] - frames.times[0]) * 1e-3:.3g} ps is too short to resolve {resolution:g} "
-            f"cm⁻¹; run {need:.2g} ps or ask for a coarser resolution"
+            f"cm⁻¹; a run of {need:.2g} ps is long enough"
         )
     window = signal.windows.hann(length, sym=False)
     once = np.full(length // 2 + 1, 2.0)  # both signs of a frequency, but for zero and the highest of an even length

@@ -121,6 +121,11 @@ def kinetic_energy_test(
     if frames.beads > 1:
         raise InputError("beads of a path are not thermostatted to one temperature each; test a run with one bead")
     kinetic = kinetic_energies(frames).sum(axis=-1)
+    if kinetic.size < FEWEST_SAMPLES:
+        raise InputError(
+            f"the run has only {kinetic.size} frames, and a test of the distribution of kinetic energies needs "
+            f"{FEWEST_SAMPLES} that are independent; run longer or with more replicas"
+        )
     degrees = degrees_of_freedom(frames) if free is None else free
     kT = units.kB * temperature
     mean, spread = block_average(kinetic), block_average(np.square(kinetic - kinetic.mean()))

@@ -90,8 +90,8 @@ def _reading(
 ) -> str:  # fmt: skip
     text = ""
     if found.temperature is not None:
-        text += f"{settings.name} has a temperature of {_shown(found.temperature, 1.0, 'K')}"
-        text += f", asked for were {settings.temperature:g} K. " if settings.temperature is not None else ". "
+        text += f"The temperature of {settings.name} is {_shown(found.temperature, 1.0, 'K')}"
+        text += f"; {settings.temperature:g} K were asked for. " if settings.temperature is not None else ". "
         memory = float(found.temperature.correlation_time)
         if frames.interval and np.isfinite(memory):
             shown = f"some {memory:.0f} fs" if memory > frames.interval else "one frame"

@@ -64,7 +64,7 @@ def length_of(frames: Frames) -> str:
         shown = f"{duration * 1e-3:.3g} ps" if duration >= 1000 else f"{duration:.3g} fs"
         text += f" every {frames.interval:.4g} fs ({shown})"
     if frames.replicas > 1:
-        text += f" of each of {frames.replicas:,} runs"
+        text += f" of each of {frames.replicas:,} copies"
     return text + (f" with {frames.beads} beads" if frames.beads > 1 else "")
 
 
@@ -85,7 +85,7 @@ def trust(frames: Frames, beside: Frames | None, settings: RunSettings, cautions
 
 BY_BLOCKS = (
     "Error bars and shades are one standard error by block averaging (Flyvbjerg and Petersen)"
-    "; beads of a path are averaged before, runs count as independent."
+    "; beads of a path are averaged before, copies count as independent."
 )
 
 
@@ -109,7 +109,10 @@ def length_check(density: Density, run: str) -> Check:
     """Whether a run is worth enough independent samples."""
     text = f"How many independent frames {run} is worth, by mean and width of the {density.name}"
     enough = density.worth >= INDEPENDENT and density.plateau
-    limit = f"at least {INDEPENDENT}, with error bars on a plateau"
+    limit = f"at least {INDEPENDENT}"
+    if not density.plateau:
+        text += "; so short a run may hide slower motion, for error bars still grow with the length of the blocks"
+        limit += ", with error bars that have stopped growing"
     return Check(f"long enough: {run}", text, density.worth, limit, "", enough, claim=True)
 
 

@@ -60,7 +60,9 @@ def hot(structure: int, temperature: float, target: float, atoms: int, config: G
     limit = highest_temperature(target, atoms, config)
     if not temperature > limit:
         return []
-    words = f"the temperature is {temperature:.0f} K, more than fluctuates about {target:g} K (limit {limit:.0f} K)"
+    words = (
+        f"the temperature is {temperature:.0f} K, more than chance allows around {target:g} K (at most {limit:.0f} K)"
+    )
     return [Finding(structure, "temperature", (), temperature, limit, words)]
 
 

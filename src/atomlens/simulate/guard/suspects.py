@@ -62,6 +62,7 @@ class Suspects:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
+                self.length = min(self.length, file.tell())  # shorter where it was taken away for labelling
                 file.truncate(self.length)
                 file.write(data)
                 file.flush()

@@ -10,7 +10,8 @@ from atomlens.config import Config
 from atomlens.errors import InputError
 from atomlens.simulate.recording import Format
 
-FREE = ("duration", "checkpoint_seconds")  # may change when a run goes on, for the trajectory does not depend on them
+# May change when a run goes on, for the trajectory does not depend on them.
+FREE = ("duration", "checkpoint_seconds", "watch_interval")
 
 
 class MolecularDynamicsConfig(Config):

@@ -16,6 +16,7 @@ from atomlens.simulate.lockstep import Lockstep
 from atomlens.simulate.molecular_dynamics import ensembles
 from atomlens.simulate.molecular_dynamics.config import MolecularDynamicsConfig
 from atomlens.simulate.molecular_dynamics.velocities import halt, start
+from atomlens.simulate.running import moved_copy
 
 
 class Replicas:
@@ -57,17 +58,11 @@ class Replicas:
         """What of a structure moves, with the velocities that it starts with."""
         atoms, rng = given
         _check(atoms, self.ensemble, place)
-        moving = ase.Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        if atoms.has("masses"):
-            moving.set_masses(atoms.get_masses())
-        if "charge" in atoms.info:
-            moving.info["charge"] = atoms.info["charge"]
+        moving = moved_copy(atoms, place)
         if self.config.velocities == "maxwell":
             start(moving, self.config.temperature, rng)
         elif not atoms.get_momenta().any():
             raise InputError("the structure has no velocities to start with; draw them (maxwell)", structure=place)
-        else:
-            moving.set_momenta(atoms.get_momenta())
         if self.ensemble.at_rest:
             halt(moving)
         return moving
@@ -150,8 +145,6 @@ def _refreshed(atoms: ase.Atoms) -> None:
 
 
 def _check(atoms: ase.Atoms, ensemble: ensembles.Ensemble, place: int) -> None:
-    if atoms.constraints:
-        raise InputError("has constraints, under which no ensemble holds; remove them", structure=place)
     if ensemble.moves_cell and not atoms.pbc.all():
         raise InputError(
             "is not periodic in three directions, and has no volume to hold a pressure; choose 'langevin'",

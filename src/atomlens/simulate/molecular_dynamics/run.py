@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,29 +11,19 @@ from typing import Any
 import ase
 
 from atomlens.errors import InputError, Interrupted
-from atomlens.files import check_folder
+from atomlens.files import check_folder, of_disk
 from atomlens.model import Model
-from atomlens.progress import Reporter, track
+from atomlens.progress import Reporter, stop_requests, track
 from atomlens.simulate.molecular_dynamics.config import FREE, MolecularDynamicsConfig
 from atomlens.simulate.molecular_dynamics.observables import Trends, columns, observables
 from atomlens.simulate.molecular_dynamics.replicas import Replicas
-from atomlens.simulate.recording import (
-    CHECKPOINT,
-    TABLE,
-    Recorder,
-    load_checkpoint,
-    save_checkpoint,
-    snapshot,
-    trajectory_names,
-)
-from atomlens.simulate.settings import SETTINGS, agree, model_hash, structure_hash
-from atomlens.simulate.stopping import stop_requests
+from atomlens.simulate.recording import CHECKPOINT, Recorder, load_checkpoint, save_checkpoint, snapshot
+from atomlens.simulate.running import BLOCK, WRITTEN, begin, ns_per_day
+from atomlens.simulate.settings import model_hash, structure_hash
 from atomlens.simulate.watch import Watch, memory_of, remind
+from atomlens.wording import speed
 
 KIND = "molecular dynamics"
-BLOCK = 100  # steps between the points from which a run can go on
-_WRITTEN = ("energy", "forces", "stress", "dipole")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -92,17 +81,15 @@ def run_molecular_dynamics(
     check_folder(folder, resuming=resume)
     replicas = Replicas(model, started, config, skin=skin)
     try:
-        if resume and (folder / SETTINGS).is_file() and not (folder / CHECKPOINT).is_file():
-            _clear(folder, len(started))  # killed before its first checkpoint
-        agree(folder, _settings(model, started, config, skin), resume=resume, free=FREE)
+        begin(folder, _settings(model, started, config, skin), resume=resume, free=FREE)
         run = _Run(replicas, folder, watch)
     except OSError as error:
-        raise _of_disk(error, folder, None) from None
+        raise of_disk(error, folder, "nothing was written yet") from None
     try:
         with stop_requests() as stopping, track(title, config.steps, "MD steps", run.replicas.step) as bar:
             run.go(bar, stopping)
     except OSError as error:
-        raise _of_disk(error, folder, run.saved_step * config.timestep) from None
+        raise of_disk(error, folder, f"all up to {run.saved_step * config.timestep:g} fs is kept") from None
     finally:
         run.recorder.close()
     return run.result()
@@ -136,18 +123,6 @@ def _settings(
         "structures": [structure_hash(atoms) for atoms in structures],
         "config": config.model_dump(mode="json"),
     }
-
-
-def _clear(folder: Path, copies: int) -> None:
-    for name in (TABLE, *trajectory_names(copies, "extxyz"), *trajectory_names(copies, "traj")):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _of_disk(error: OSError, folder: Path, saved: float | None) -> Exception:
-    if error.errno not in _FULL:
-        return error
-    kept = "nothing was written yet" if saved is None else f"all up to {saved:g} fs is kept"
-    return InputError(f"the disk is full; {kept}; free space, and go on with --resume", file=str(folder))
 
 
 class _Run:
@@ -214,14 +189,19 @@ class _Run:
 
     def _events(self) -> None:
         """Look and write, where it is time to."""
-        step = self.replicas.step
+        step, stop = self.replicas.step, None
         if self.watch is not None and step % self.config.steps_per_look == 0:
-            found = self.watch(self.replicas.structures, list(self.replicas.results), step)
+            try:
+                found = self.watch(self.replicas.structures, list(self.replicas.results), step)
+            except InputError as error:  # the frame that ends the run is the one to look at
+                found, stop = [True] * len(self.marked), error
             if found is not None:
                 self.marked = [old or bool(new) for old, new in zip(self.marked, found, strict=True)]
         if step % self.config.steps_per_frame == 0:
             self._record()
             self.marked = [False] * len(self.marked)
+        if stop is not None:
+            raise stop
 
     def _record(self) -> None:
         step, time_fs = self.replicas.step, self.replicas.step * self.config.timestep
@@ -230,7 +210,7 @@ class _Run:
         for copy, atoms in enumerate(self.replicas.structures):
             info = {"step": step, "time_fs": time_fs, "replica": copy} | ({"marked": True} if self.marked[copy] else {})
             frames.append(
-                snapshot(atoms, {name: results[copy][name] for name in _WRITTEN if name in results[copy]}, info)
+                snapshot(atoms, {name: results[copy][name] for name in WRITTEN if name in results[copy]}, info)
             )
             row = observables(atoms, results[copy], conserved[copy], self.replicas.degrees_of_freedom)
             rows.append(row)
@@ -280,7 +260,7 @@ class _Run:
         if drift is not None:
             parts.append(f"drift {1000 * drift:.2g} meV/atom/ps")
         rate = self.replicas.step / self._seconds()
-        return ", ".join([*parts, f"{rate:.3g} steps/s, {_per_day(rate, self.config):.3g} ns/day"])
+        return ", ".join([*parts, f"{speed(rate)} steps/s, {speed(ns_per_day(rate, self.config.timestep))} ns/day"])
 
     def result(self) -> MolecularDynamicsRun:
         """What the run came to."""
@@ -294,10 +274,6 @@ class _Run:
             drift=self._drift(),
             seconds=seconds,
             steps_per_second=rate,
-            ns_per_day=_per_day(rate, self.config),
+            ns_per_day=ns_per_day(rate, self.config.timestep),
             alarms=list(getattr(self.watch, "alarms", ())),
         )
-
-
-def _per_day(steps_per_second: float, config: MolecularDynamicsConfig) -> float:
-    return steps_per_second * config.timestep * 86400e-6

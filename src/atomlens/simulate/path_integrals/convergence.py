@@ -17,9 +17,8 @@ from atomlens.simulate.analysis.blocks import plain
 from atomlens.simulate.path_integrals.config import PathIntegralConfig
 from atomlens.simulate.path_integrals.driver import Potential
 from atomlens.simulate.path_integrals.energies import PathEnergies, path_energies
-from atomlens.simulate.path_integrals.observables import read_observables
 from atomlens.simulate.path_integrals.run import run_path_integrals
-from atomlens.simulate.recording import CHECKPOINT
+from atomlens.simulate.settings import SETTINGS
 
 BEADS = (1, 2, 4, 8, 16, 32)
 _FITTED = 4  # largest numbers of beads that a fit takes
@@ -107,10 +106,9 @@ def bead_convergence(
     for number in numbers:
         place = Path(folder) / f"beads_{number:03d}"
         own = config.model_copy(update={"beads": number})
-        if not (resume and _over(place, own)):
-            label = f"{title}, {number} beads" if title else ""
-            again = resume and (place / CHECKPOINT).is_file()
-            run_path_integrals(model, structure, place, own, resume=again, title=label, skin=skin)
+        label = f"{title}, {number} beads" if title else ""
+        again = resume and (place / SETTINGS).is_file()  # one that is over is not moved, but must be of these settings
+        run_path_integrals(model, structure, place, own, resume=again, title=label, skin=skin)
         found.append(path_energies(place))
     return of_runs(found)
 
@@ -153,11 +151,3 @@ def extrapolate(beads: np.ndarray, energies: np.ndarray, errors: np.ndarray) -> 
         used=used,
         p_value=float(stats.chi2.sf(misfit, free)) if free else float("nan"),
     )
-
-
-def _over(folder: Path, config: PathIntegralConfig) -> bool:
-    """Whether the run in a folder has come to its end."""
-    try:
-        return int(read_observables(folder).steps[-1]) >= config.steps - config.steps % config.steps_per_frame
-    except InputError:
-        return False

@@ -11,7 +11,7 @@ from ase import units
 
 from atomlens.errors import InputError
 from atomlens.simulate.path_integrals.engine import Sample
-from atomlens.simulate.recording import TABLE
+from atomlens.simulate.recording import TABLE, read_table
 
 COLUMNS = (
     "step",
@@ -83,12 +83,10 @@ def read_observables(folder: str | Path) -> Observables:
     """
     path = Path(folder) / TABLE
     try:
-        with path.open(encoding="utf-8") as file:
-            names = tuple(file.readline().strip().split(","))
-            table = np.loadtxt(file, delimiter=",", ndmin=2)
+        names, table = read_table(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read ({error}); give the folder of a run", file=str(path)) from None
-    if names[: len(COLUMNS)] != COLUMNS or table.shape[1:] != (len(names),):
+    if tuple(names[: len(COLUMNS)]) != COLUMNS:
         raise InputError("is not the table of a path-integral run; give the folder of one", file=str(path))
     replicas = int(table[:, 2].max()) + 1
     table = table[: len(table) // replicas * replicas].reshape(-1, replicas, len(names))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -14,32 +13,22 @@ import ase
 import numpy as np
 
 from atomlens.errors import InputError, Interrupted
-from atomlens.files import check_folder, write_text
+from atomlens.files import check_folder, of_disk, write_text
 from atomlens.model import Model
-from atomlens.progress import Reporter, track
+from atomlens.progress import Reporter, stop_requests, track
 from atomlens.simulate.evaluator import Evaluator
 from atomlens.simulate.path_integrals.config import FREE, PathIntegralConfig
 from atomlens.simulate.path_integrals.driver import Potential
 from atomlens.simulate.path_integrals.engine import Engine, Sample, State
 from atomlens.simulate.path_integrals.observables import COLUMNS, OF_CRYSTALS, row
-from atomlens.simulate.recording import (
-    CHECKPOINT,
-    TABLE,
-    Recorder,
-    load_checkpoint,
-    save_checkpoint,
-    snapshot,
-    trajectory_names,
-)
-from atomlens.simulate.settings import SETTINGS, agree, model_hash, structure_hash
-from atomlens.simulate.stopping import stop_requests
+from atomlens.simulate.recording import CHECKPOINT, Recorder, load_checkpoint, save_checkpoint, snapshot
+from atomlens.simulate.running import BLOCK, WRITTEN, begin, moved_copy, ns_per_day
+from atomlens.simulate.settings import model_hash, structure_hash
 from atomlens.simulate.watch import Watch, memory_of, remind
+from atomlens.wording import speed
 
 KIND = "path integrals"
 MATRICES = "gle.xml"  # a copy of those of the thermostat
-BLOCK = 100  # steps between the points from which a run can go on
-_WRITTEN = ("energy", "forces", "stress", "dipole")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -115,19 +104,17 @@ def run_path_integrals(
     check_folder(folder, resuming=resume)
     engine = Engine(Evaluator(model, skin=skin) if isinstance(model, Model) else model, starts, config)
     try:
-        if resume and (folder / SETTINGS).is_file() and not (folder / CHECKPOINT).is_file():
-            _clear(folder, config)  # killed before its first checkpoint
-        agree(folder, _settings(model, starts, config, skin), resume=resume, free=FREE)
-        if config.gle is not None and not resume:
+        begin(folder, _settings(model, starts, config, skin), resume=resume, free=FREE)
+        if config.gle is not None and not (folder / MATRICES).is_file():
             write_text(folder / MATRICES, Path(config.gle).read_text(encoding="utf-8"))
         run = _Run(engine, config, folder, watch, crystal=bool(starts[0][0].pbc.all()))
     except OSError as error:
-        raise _of_disk(error, folder, None) from None
+        raise of_disk(error, folder, "nothing was written yet") from None
     try:
         with stop_requests() as stopping, track(title, config.steps, "steps", run.step) as bar:
             run.go(bar, stopping)
     except OSError as error:
-        raise _of_disk(error, folder, run.saved_step * config.timestep) from None
+        raise of_disk(error, folder, f"all up to {run.saved_step * config.timestep:g} fs is kept") from None
     finally:
         run.recorder.close()
     return run.result()
@@ -136,6 +123,7 @@ def run_path_integrals(
 def _starts(structures: ase.Atoms | Sequence[ase.Atoms], config: PathIntegralConfig) -> list[list[ase.Atoms]]:
     """The beads of each path."""
     given = [structures] if isinstance(structures, ase.Atoms) else list(structures)
+    given = [moved_copy(atoms, place) for place, atoms in enumerate(given)]
     for place, atoms in enumerate(given):
         same = np.array_equal(atoms.numbers, given[0].numbers)
         if not same or (atoms.pbc != given[0].pbc).any():
@@ -170,19 +158,6 @@ def _settings(
         "structures": [structure_hash(atoms) for beads in starts for atoms in beads],
         "config": config.model_dump(mode="json"),
     }
-
-
-def _clear(folder: Path, config: PathIntegralConfig) -> None:
-    copies = config.beads * config.replicas
-    for name in (TABLE, *trajectory_names(copies, "extxyz"), *trajectory_names(copies, "traj")):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _of_disk(error: OSError, folder: Path, saved: float | None) -> Exception:
-    if error.errno not in _FULL:
-        return error
-    kept = "nothing was written yet" if saved is None else f"all up to {saved:g} fs is kept"
-    return InputError(f"the disk is full; {kept}; free space, and go on with --resume", file=str(folder))
 
 
 class _Run:
@@ -259,7 +234,7 @@ class _Run:
             path, bead = divmod(place, self.config.beads)
             info = {"step": self.step, "time_fs": when, "replica": path, "bead": bead}
             info |= {"marked": True} if marked[place] else {}
-            frames.append(snapshot(atoms, {name: found[name] for name in _WRITTEN if name in found}, info))
+            frames.append(snapshot(atoms, {name: found[name] for name in WRITTEN if name in found}, info))
         for path, sample in enumerate(samples):
             self.recorder.row(*row(self.step, when, path, sample))
         self.recorder.frames(frames)
@@ -308,8 +283,8 @@ class _Run:
         rate = self.step / max(self._seconds(), 1e-9)
         warmth = np.mean([sample.temperature for sample in samples])
         return (
-            f"{warmth:.0f} K, conserved {drift:+.2f} meV/atom, {rate:.3g} steps/s, "
-            f"{_per_day(rate, self.config):.3g} ns/day"
+            f"{warmth:.0f} K, conserved {drift:+.2f} meV/atom, {speed(rate)} steps/s, "
+            f"{speed(ns_per_day(rate, self.config.timestep))} ns/day"
         )
 
     def result(self) -> PathIntegralRun:
@@ -324,10 +299,6 @@ class _Run:
             timings=Timings(model, now - model - self.recording, self.recording, self.step - self._first),
             seconds=seconds,
             steps_per_second=rate,
-            ns_per_day=_per_day(rate, self.config),
+            ns_per_day=ns_per_day(rate, self.config.timestep),
             alarms=list(getattr(self.watch, "alarms", ())),
         )
-
-
-def _per_day(steps_per_second: float, config: PathIntegralConfig) -> float:
-    return steps_per_second * config.timestep * 86400e-6

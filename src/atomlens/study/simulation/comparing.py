@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ase.formula import Formula
 from pydantic import Field
 
 from atomlens.config import Config
@@ -14,7 +15,7 @@ from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
 from atomlens.files import check_folder, made_at_once, read_json
 from atomlens.panel import Panel, Topic
-from atomlens.progress import track
+from atomlens.progress import say, track
 from atomlens.simulate.analysis.registry import RUN_ANALYSES
 from atomlens.simulate.analysis.settings import RunSettings
 from atomlens.simulate.frames import Frames
@@ -54,7 +55,7 @@ def compare_runs(
     settings = RunSettings(
         name=config.name or Path(run).name,
         beside=config.beside or Path(beside).name,
-        temperature=_temperature(Path(run)),
+        temperature=_temperature(Path(run), Path(beside)),
     )
     system = AtomicSystem(first.numbers, first.centroids().positions[0, 0], first.cells[0, 0], first.pbc)
     with made_at_once(folder) as temporary:
@@ -77,15 +78,19 @@ def compare_runs(
 def _read(folder: Path) -> Frames:
     settings = read_json(folder / SETTINGS)
     try:
-        every = thinned(settings["config"], int(settings["copies"]), int(settings.get("atoms", 0)))
+        every = thinned(settings["config"], int(settings["copies"]), len(Formula(settings["formula"])))
     except (KeyError, TypeError, ValueError):
         raise InputError("does not hold the settings of a run; give its folder", file=str(folder / SETTINGS)) from None
+    if every > 1:
+        say(f"{folder.name} is long: every {every}th frame is analysed")
     return read_frames(folder, every=every)
 
 
-def _temperature(folder: Path) -> float | None:
-    config = read_json(folder / SETTINGS)["config"]
-    return None if config.get("ensemble") == "nve" else float(config["temperature"])
+def _temperature(*folders: Path) -> float | None:
+    """What the thermostats of all runs were set to; None where that is not one temperature: each has its own then."""
+    configs = [read_json(folder / SETTINGS)["config"] for folder in folders]
+    found = {None if config.get("ensemble") == "nve" else float(config["temperature"]) for config in configs}
+    return found.pop() if len(found) == 1 else None
 
 
 def _panels(first: Frames, second: Frames, settings: RunSettings) -> Iterator[tuple[Topic, Panel]]:

@@ -17,6 +17,7 @@ from atomlens.progress import format_duration, say, track
 from atomlens.report.simulation import Tile
 from atomlens.simulate.analysis.registry import RUN_ANALYSES
 from atomlens.simulate.analysis.settings import RunSettings
+from atomlens.simulate.analysis.spectra import RESOLUTION, finest_resolution
 from atomlens.simulate.frames import Frames
 from atomlens.simulate.frames_file import read_frames
 from atomlens.simulate.guard import Guard, GuardConfig
@@ -26,18 +27,22 @@ from atomlens.simulate.molecular_dynamics.ensembles import ENSEMBLES
 from atomlens.simulate.path_integrals import PathIntegralConfig, PathIntegralRun, path_energies, run_path_integrals
 from atomlens.simulate.path_integrals.panel import TOPIC as PATHS
 from atomlens.simulate.path_integrals.panel import path_integrals_panel
+from atomlens.simulate.recording import CHECKPOINT
 from atomlens.simulate.relaxation import RelaxationConfig, relax
 from atomlens.simulate.run_panel import TOPIC as COURSE
 from atomlens.simulate.run_panel import read_course, run_panel
+from atomlens.simulate.settings import SETTINGS
 from atomlens.simulate.vibrations import harmonic_vibrations
 from atomlens.study.simulation.page import Told, write_page
 from atomlens.study.simulation.subject import Simulated
+from atomlens.wording import speed
 
 Config = MolecularDynamicsConfig | PathIntegralConfig
 Run = MolecularDynamicsRun | PathIntegralRun
 SUSPECTS = "suspicious.extxyz"
-_BYTES = 400 * 2**20  # of positions and velocities that are analysed; of longer runs every so-manieth frame
+_BYTES = 2**30  # of positions and velocities that are analysed; of longer runs every so-manieth frame
 _SAID = 40  # alarms on the page
+_COARSEST = 50.0  # cm⁻¹, beyond which a spectrum tells little
 _SMALL = 60  # atoms, whose vibrations are found in a moment
 
 
@@ -76,11 +81,16 @@ def run_file(
     """
     chosen, system = simulated.one(place)
     folder = Path(out)
+    if guard is not None and isinstance(config, MolecularDynamicsConfig):  # however seldom frames are recorded
+        config = config.model_copy(update={"watch_interval": guard.interval * config.timestep})
+    if resume and (folder / SETTINGS).is_file() and not (folder / CHECKPOINT).is_file():
+        (folder / SUSPECTS).unlink(missing_ok=True)  # it was killed before its first checkpoint, and begins anew
     watcher = None if guard is None else _watcher(simulated, folder, system, config, guard, committee)
     try:
         run = _run(simulated.model, system, folder, config, watcher, resume=resume)
     except InputError as error:
-        raise error.at(file=simulated.file, structure=chosen) from None
+        # An error of the folder is none of the structure.
+        raise (error if error.file is not None else error.at(file=simulated.file, structure=chosen)) from None
     frames = _frames(folder, config, system)
     return write_page(
         folder,
@@ -181,8 +191,12 @@ def _degrees(config: Config, system: AtomicSystem) -> int | None:
 def run_settings(config: Config, system: AtomicSystem, name: str = "this run") -> RunSettings:
     """How the frames of a run are analysed, equilibration being left out already."""
     alone = config.ensemble == "nve"
+    finest = 1.05 * finest_resolution(1e3 * config.duration, config.replicas)  # segments are whole frames
     return RunSettings(
-        name=name, temperature=None if alone else config.temperature, degrees_of_freedom=_degrees(config, system)
+        name=name,
+        temperature=None if alone else config.temperature,
+        degrees_of_freedom=_degrees(config, system),
+        resolution=math.ceil(finest) if RESOLUTION < finest <= _COARSEST else RESOLUTION,
     )
 
 
@@ -216,7 +230,7 @@ def _tiles(run: Run) -> list[Tile]:
         tiles.append(Tile("i-PI", 100.0 * run.timings.overhead, "%", note="of the time went beside the model"))
     return [
         *tiles,
-        Tile("Speed", run.ns_per_day, "ns/day", note=f"{run.steps_per_second:.3g} steps/s, of each replica"),
+        Tile("Speed", run.ns_per_day, "ns/day", note=f"{speed(run.steps_per_second)} steps/s, of each replica"),
         Tile("Time", format_duration(run.seconds), note=f"for {run.steps:,} steps"),
     ]
 

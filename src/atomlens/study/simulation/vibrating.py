@@ -79,7 +79,14 @@ def vibrations_file(
         raise InputError(problems[0].problem, file=simulated.file, structure=chosen[0], atom=problems[0].atom)
     shown = [(simulated.names[place], system) for place, system in zip(chosen, relaxed, strict=True)]
     with made_at_once(folder) as temporary:
-        return write_page(temporary, _told(config, found), simulated, shown, _panels(found, config), command)
+        return write_page(
+            temporary,
+            _told(config, found, [name for name, _ in shown]),
+            simulated,
+            shown,
+            _panels(found, config),
+            command,
+        )
 
 
 def _relaxed(model: Model, systems: Sequence[AtomicSystem], config: VibrationsConfig) -> list[AtomicSystem]:
@@ -93,6 +100,8 @@ def _relaxed(model: Model, systems: Sequence[AtomicSystem], config: VibrationsCo
 def _vibrations(
     model: Model, system: AtomicSystem, config: VibrationsConfig, dipole_model: Model | None
 ) -> Vibrations | InputError:
+    if len(system.numbers) == 1:
+        return InputError("a single atom has no vibrations; give a molecule, or a crystal's larger cell")
     try:
         return harmonic_vibrations(
             model, system, dipole_model=dipole_model, force_limit=config.force_limit, title=system.formula
@@ -109,16 +118,18 @@ def _panels(found: dict[int, Vibrations | InputError], config: VibrationsConfig)
             yield TOPIC, vibrations_panel(result, structure=place, width=config.width)
 
 
-def _told(config: VibrationsConfig, found: dict[int, Vibrations | InputError]) -> Told:
-    served = [result for result in found.values() if isinstance(result, Vibrations)]
+def _told(config: VibrationsConfig, found: dict[int, Vibrations | InputError], names: Sequence[str]) -> Told:
+    named = [(names[place], result) for place, result in found.items() if isinstance(result, Vibrations)]
+    served = [result for _, result in named]
     frequencies = np.concatenate([result.modes.frequencies for result in served])
     unstable = sum(result.modes.imaginary > 0 for result in served)
-    words = "at minima" if not unstable else f"of which {unstable} not at a minimum"
+    resting = "at a minimum" if len(served) == 1 else "all at minima"
+    words = f", {resting}" if not unstable else f", {unstable} of them not at a minimum"
     return Told(
         kind="vibrations",
         title="Vibrations",
         headline=(
-            f"{counted(len(frequencies), 'vibration')} of {counted(len(served), 'structure')} {words}, "
+            f"{counted(len(frequencies), 'vibration')} of {counted(len(served), 'structure')}{words}, "
             f"from {frequencies.min():.0f} to {frequencies.max():.0f} cm⁻¹"
         ),
         settings=config,
@@ -126,5 +137,5 @@ def _told(config: VibrationsConfig, found: dict[int, Vibrations | InputError]) -
             Tile("Lowest", float(frequencies.min()), "cm⁻¹", note="negative: imaginary, downhill"),
             Tile("Highest", float(frequencies.max()), "cm⁻¹"),
         ],
-        facts={"vibrations": [result.to_dict() for result in served]},
+        facts={"vibrations": [{"structure": name, **result.to_dict()} for name, result in named]},
     )
