@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read, write
 
@@ -88,13 +89,18 @@ def test_vibrations_with_dipoles_of_another_model(run, model_path, dipole_model,
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("relax", "--force", -1.0), "'force'"),
+        (("relax", "--force", -1.0), "--force: input"),
         (("relax", "--cell", "full"), "no cell to relax"),
-        (("relax", "--cell", "wide"), "'cell'"),
+        (("relax", "--cell", "wide"), "--cell: input"),
         (("relax", "--precision", "half"), "float32 or float64"),
         (("vibrations", "--structure", "7"), "there is no structure 7"),
         (("vibrations", "--structure", "one"), "takes numbers"),
         (("vibrations", "--no-relax", "--force-limit", 1e-9), "relax it"),
+        (("md", "--structure", 0, "--time", 0), "--time: input"),
+        (("md", "--structure", 0, "--record", 0.7), "--record must be"),
+        (("md", "--structure", 0, "--guard", "maybe"), "--guard is warn, stop or off"),
+        (("md", "--structure", 0, "--guard-set", "interval"), "--guard-set takes KEY=VALUE"),
+        (("md", "--structure", 0, "--guard-set", "interval=0"), "--guard-set: "),
     ],
 )
 def test_bad_input_is_told_in_a_sentence_and_writes_nothing(run, model_path, waters, tmp_path, words, message):
@@ -103,6 +109,19 @@ def test_bad_input_is_told_in_a_sentence_and_writes_nothing(run, model_path, wat
     assert found.code == 2
     assert message in found.error
     assert not (tmp_path / "o").exists()
+
+
+def test_a_single_atom_has_no_vibrations(run, model_path, tmp_path):
+    write(tmp_path / "atom.xyz", Atoms("O"))
+    found = run("simulate", "vibrations", model_path, tmp_path / "atom.xyz", "--out", tmp_path / "o")
+    assert found.code == 2
+    assert "a single atom has no vibrations" in found.error
+
+
+def test_frames_are_whole_steps_apart_unless_asked_for(run, model_path, at_rest, tmp_path):
+    out = tmp_path / "run"
+    assert run("simulate", "md", model_path, at_rest, "--out", out, "--time", 0.009, "--timestep", 0.3).code == 0
+    assert read(out / "trajectory.extxyz", 1).info["time_fs"] == pytest.approx(3.9)  # 13 steps are nearest to 4 fs
 
 
 def test_models_without_energies_move_nothing(run, dipole_model, waters, tmp_path):
@@ -216,16 +235,16 @@ def test_a_guard_that_stops_keeps_the_frames(run, model_path, at_rest, tmp_path)
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
-        ("md", ("--ensemble", "nvt"), "'ensemble'"),
+        ("md", ("--ensemble", "nvt"), "--ensemble: input"),
         ("md", ("--ensemble", "npt"), "periodic"),
         ("md", ("--timestep", 0.3, "--record", 1.0), "whole number of time steps"),
         ("md", ("--guard", "off", "--guard-set", "interval=3"), "--guard off"),
-        ("md", ("--guard", "bark"), "'action'"),
+        ("md", ("--guard", "bark"), "--guard is"),
         ("md", ("--pressure", 2.0), "--pressure does nothing"),
         ("md", ("--ensemble", "nve", "--thermostat-time", 50), "--thermostat-time does nothing"),
         ("md", ("--guard-set", "intervall=3"), "did you mean 'interval'"),
         ("pimd", ("--thermostat", "gle"), "gle4md.org"),
-        ("pimd", ("--beads", 0), "'beads'"),
+        ("pimd", ("--beads", 0), "--beads: input"),
         ("pimd", ("--converge", "2,4"), "three numbers"),
         ("pimd", ("--converge", "1,2,4", "--guard", "stop"), "without a guard"),
         ("pimd", ("--converge", "1,2,4", "--guard-set", "interval=3"), "without a guard"),

@@ -1,5 +1,6 @@
 """Relaxed structures are minima: forces and stress vanish, and any small step costs energy."""
 
+import dataclasses
 import json
 
 import ase
@@ -143,3 +144,24 @@ def test_the_check_for_a_minimum_fails_on_a_slope(model):
     assert not relaxed_panel(model, 0, start, result).checks[0].passed
     whole = relaxation_panel(["water"], [result], RelaxationConfig(steps=0, force=1e-9))
     assert not whole.checks[0].passed
+
+
+def test_a_reaction_on_the_way_is_told(model):
+    start = molecule("CH4")
+    (result,) = relax(model, [start], RelaxationConfig(steps=0, force=1e3))
+    whole = relaxed_panel(model, 0, start, result)
+    torn = result.atoms.copy()
+    torn.positions[1] *= 4.0
+    panel = relaxed_panel(model, 0, start, dataclasses.replace(result, atoms=torn))
+    for found, broken in ((whole, []), (panel, [[0, 1]])):
+        assert found.facts["bonds_broken"] == broken
+        assert found.facts["bonds_made"] == []
+        assert ("1 bond broke" in found.reading) is bool(broken)
+        assert next(check for check in found.checks if check.name == "the same molecule").passed is not bool(broken)
+    assert "C 0-H 1" in panel.reading
+
+
+def test_a_single_atom_has_nothing_to_distort(model):
+    start = ase.Atoms("O")
+    (result,) = relax(model, [start])
+    assert relaxed_panel(model, 0, start, result).checks == ()

@@ -138,6 +138,16 @@ class TestStructure:
         panel = RUN_ANALYSES[0].panel(dataclasses.replace(both[0], positions=torn), SETTINGS, None)
         assert not next(check for check in panel.checks if check.name.startswith("bonds hold")).passed
 
+    def test_bonds_that_broke_for_good_are_told(self, both):
+        run = both[0]
+        torn = run.positions.copy()
+        torn[50:, 0, 0] -= 20.0 * CUBE[0]  # not bonded on average, so that means do not show it
+        panel = RUN_ANALYSES[0].panel(dataclasses.replace(run, positions=torn), SETTINGS, None)
+        assert panel.reading.startswith("In classical 3 of the 12 bonds of its first frame were torn")
+        found = next(check for check in panel.checks if check.name == "bonds hold: classical")
+        assert found.claim
+        assert not found.passed
+
     def test_crystal_has_g_of_r(self):
         salt = bulk("NaCl", "rocksalt", 5.64, cubic=True)
         run = oscillating(salt, replicas=1, frames=40)

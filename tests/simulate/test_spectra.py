@@ -195,7 +195,7 @@ class TestInterval:
         assert "wrong places" in coarse.caution
 
     def test_short_run_is_refused_with_what_would_do(self, run):
-        with pytest.raises(InputError, match=r"too short to resolve 0\.01 cm⁻¹; run"):
+        with pytest.raises(InputError, match=r"too short to resolve 0\.01 cm⁻¹; a run of"):
             spectra.vibrational_density(run, temperature=TEMPERATURE, resolution=0.01)
 
     def test_no_velocities(self, run):

@@ -246,7 +246,10 @@ def md(
     thermostat_time: ThermostatTime = None,
     pressure: Pressure = None,
     barostat_time: Annotated[
-        float | None, typer.Option(help="Period in which the cell of npt swings, in fs (1000).")
+        float | None,
+        typer.Option(
+            help="Inertia of the cell of npt, as a time in fs (1000); stiff crystals swing several times as fast."
+        ),
     ] = None,
     seed: Seed = 0,
     format: TrajectoryFormat = "extxyz",

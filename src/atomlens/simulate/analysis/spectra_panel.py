@@ -37,6 +37,7 @@ TOPIC = Topic(
 _NAMED = 8  # peaks in the table, the highest
 _STICKING_OUT = 8.0  # standard errors by which a peak rises over the valleys beside it; noise does so by six or seven
 _FAINT = 1e-3  # of the highest value, below which nothing is a peak
+_TOLD = 2e-2  # of the highest value; fainter peaks are in the table, not in the sentence
 _END = 1e-2  # of the highest value; where drawings end
 _LONGEST_LAG = 1000.0  # fs
 
@@ -131,7 +132,8 @@ def peaks(spectrum: Spectrum) -> np.ndarray:
 
 
 def _reading(own: Spectrum, light: Spectrum | None, settings: RunSettings) -> str:
-    places = own.wavenumbers[peaks(own)[:5]]
+    strongest = peaks(own)[:5]
+    places = own.wavenumbers[strongest[own.values[strongest] > _TOLD * own.values.max()]]
     text = "No vibration stands out of the noise. "
     if len(places):
         listed = ", ".join(f"{place:.0f}" for place in np.sort(places))

@@ -33,7 +33,12 @@ class MolecularDynamicsConfig(Config):
         description="in fs; langevin: inverse of the friction; bussi: relaxation time of the kinetic energy; "
         "nose-hoover, npt: period of the thermostat's swing",
     )
-    barostat_time: float = Field(1000.0, gt=0, allow_inf_nan=False, description="of npt, its cell's swing, in fs")
+    barostat_time: float = Field(
+        1000.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="inertia of the cell of npt, as a time in fs; stiff crystals swing several times as fast",
+    )
     pressure: float = Field(1e-4, allow_inf_nan=False, description="of npt, in GPa; 1e-4 is one bar")
     velocities: Literal["maxwell", "structure"] = Field(
         "maxwell", description="at the start: drawn at the temperature, or the structure's own"

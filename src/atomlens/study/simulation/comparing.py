@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase.formula import Formula
 from pydantic import Field
 
 from atomlens.config import Config
 from atomlens.data.system import AtomicSystem
+from atomlens.data.system import formula as formula_of
 from atomlens.errors import InputError
 from atomlens.files import check_folder, made_at_once, read_json
 from atomlens.panel import Panel, Topic
@@ -21,7 +23,7 @@ from atomlens.simulate.analysis.settings import RunSettings
 from atomlens.simulate.frames import Frames
 from atomlens.simulate.frames_file import read_frames
 from atomlens.simulate.settings import SETTINGS
-from atomlens.study.simulation.moving import made, thinned
+from atomlens.study.simulation.moving import made, resolution_of, thinned
 from atomlens.study.simulation.page import Told, write_page
 
 
@@ -52,7 +54,12 @@ def compare_runs(
     """
     config, folder = config or ComparisonConfig(), check_folder(out, resumable=False)
     first, second = _read(Path(run)), _read(Path(beside))
+    if not np.array_equal(first.numbers, second.numbers):
+        kinds = " and ".join(formula_of(each.numbers) for each in (first, second))
+        raise InputError(f"the runs are of different structures ({kinds}); compare runs of one")
+    shorter = min((first, second), key=lambda frames: frames.times[-1] - frames.times[0])
     settings = RunSettings(
+        resolution=resolution_of(float(shorter.times[-1] - shorter.times[0]), min(first.replicas, second.replicas)),
         name=config.name or Path(run).name,
         beside=config.beside or Path(beside).name,
         temperature=_temperature(Path(run), Path(beside)),
@@ -82,7 +89,7 @@ def _read(folder: Path) -> Frames:
     except (KeyError, TypeError, ValueError):
         raise InputError("does not hold the settings of a run; give its folder", file=str(folder / SETTINGS)) from None
     if every > 1:
-        say(f"{folder.name} is long: every {every}th frame is analysed")
+        say(f"{folder.name} is long: one frame in {every} is analysed")
     return read_frames(folder, every=every)
 
 

@@ -137,7 +137,7 @@ def _frames(folder: Path, config: Config, system: AtomicSystem) -> Frames:
     copies = config.replicas * (config.beads if isinstance(config, PathIntegralConfig) else 1)
     every = thinned(config.model_dump(), copies, len(system.numbers))
     if every > 1:
-        say(f"the run is long: every {every}th frame is analysed")
+        say(f"the run is long: one frame in {every} is analysed")
     with track("read frames", 1, "runs"):
         return read_frames(folder, every=every)
 
@@ -191,13 +191,18 @@ def _degrees(config: Config, system: AtomicSystem) -> int | None:
 def run_settings(config: Config, system: AtomicSystem, name: str = "this run") -> RunSettings:
     """How the frames of a run are analysed, equilibration being left out already."""
     alone = config.ensemble == "nve"
-    finest = 1.05 * finest_resolution(1e3 * config.duration, config.replicas)  # segments are whole frames
     return RunSettings(
         name=name,
         temperature=None if alone else config.temperature,
         degrees_of_freedom=_degrees(config, system),
-        resolution=math.ceil(finest) if RESOLUTION < finest <= _COARSEST else RESOLUTION,
+        resolution=resolution_of(1e3 * config.duration, config.replicas),
     )
+
+
+def resolution_of(duration: float, replicas: int) -> float:
+    """Of spectra in cm⁻¹: the usual one, or what a shorter run of this duration in fs allows."""
+    finest = 1.05 * finest_resolution(duration, replicas) if duration > 0 else math.inf  # segments are whole frames
+    return math.ceil(finest) if RESOLUTION < finest <= _COARSEST else RESOLUTION
 
 
 def _told(run: Run, config: Config, watcher: Watcher | None, frames: Frames) -> Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from atomlens.panel import Panel, Topic
 from atomlens.progress import track
 from atomlens.report.simulation import Tile
 from atomlens.simulate.relaxation import RelaxationConfig, relax
+from atomlens.simulate.relaxation_panel import changed_bonds
 from atomlens.simulate.vibrations.harmonic import Vibrations, harmonic_vibrations
 from atomlens.simulate.vibrations.panel import TOPIC, vibrations_panel
 from atomlens.simulate.vibrations.spectrum import WIDTH
@@ -84,7 +86,7 @@ def vibrations_file(
             _told(config, found, [name for name, _ in shown]),
             simulated,
             shown,
-            _panels(found, config),
+            _panels(found, config, systems, relaxed),
             command,
         )
 
@@ -110,12 +112,31 @@ def _vibrations(
         return error
 
 
-def _panels(found: dict[int, Vibrations | InputError], config: VibrationsConfig) -> Iterator[tuple[Topic, Panel]]:
+def _panels(
+    found: dict[int, Vibrations | InputError],
+    config: VibrationsConfig,
+    before: Sequence[AtomicSystem],
+    after: Sequence[AtomicSystem],
+) -> Iterator[tuple[Topic, Panel]]:
     for place, result in found.items():
         if isinstance(result, InputError):
             yield TOPIC, Panel(TOPIC.name, place, unavailable=str(result))
         else:
-            yield TOPIC, vibrations_panel(result, structure=place, width=config.width)
+            panel = vibrations_panel(result, structure=place, width=config.width)
+            yield TOPIC, replace(panel, reading=_reaction(before[place], after[place]) + panel.reading)
+
+
+def _reaction(before: AtomicSystem, after: AtomicSystem) -> str:
+    """A warning where relaxation made another molecule."""
+    if before.pbc.any():
+        return ""
+    broken, made = changed_bonds(before.to_ase(), after.to_ase())
+    if not broken and not made:
+        return ""
+    return (
+        f"Beware: while the structure relaxed, {counted(len(broken), 'bond')} broke and {counted(len(made), 'bond')} "
+        "formed, so that what follows is not about the molecule that was handed in. "
+    )
 
 
 def _told(config: VibrationsConfig, found: dict[int, Vibrations | InputError], names: Sequence[str]) -> Told:
