@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from atomlens.errors import InputError
-from atomlens.simulate.analysis.blocks import block_average, block_curve, per_run, plain
+from atomlens.simulate.analysis.blocks import block_average, block_curve, per_run, plain, slope
 
 RUNS = 300  # of every test of coverage
 
@@ -139,3 +139,22 @@ class TestCurve:
     def test_plain(self):
         assert plain(np.array([[1.0, np.inf], [np.nan, 2.0]])) == [[1.0, None], [None, 2.0]]
         assert plain(np.float64("nan")) is None
+
+
+class TestSlope:
+    def test_slope_and_error_of_a_random_walk(self):
+        """The error is the spread of slopes over many walks, within what five pieces can tell."""
+        rng = np.random.default_rng(5)
+        times = np.arange(1000.0)
+        found = [slope(times, 0.01 * times + np.cumsum(rng.normal(size=1000))) for _ in range(300)]
+        slopes, errors = np.array(found).T
+        assert slopes.mean() == pytest.approx(0.01, abs=4 * slopes.std() / np.sqrt(300))
+        assert np.sqrt(np.square(errors).mean()) == pytest.approx(slopes.std(), rel=0.15)
+
+    def test_a_straight_line_is_exact(self):
+        times = np.linspace(3.0, 8.0, 40)
+        assert slope(times, 2.0 - 0.5 * times) == pytest.approx((-0.5, 0.0), abs=1e-12)
+
+    def test_few_samples(self):
+        assert np.isnan(slope(np.arange(2.0), np.arange(2.0))).all()
+        assert slope(np.arange(5.0), 2 * np.arange(5.0)) == pytest.approx((2.0, np.inf))

@@ -18,6 +18,7 @@ from atomlens.errors import InputError
 FEWEST_BLOCKS = 8  # with which the error bar itself is known to a quarter
 _PLATEAU_TIMES = 64  # correlation times that the rule needs to find eight blocks
 _BEYOND_CHANCE = 1e-3  # below, runs differ by more than their own fluctuations explain
+_PIECES = 5  # of a run, whose slopes say how far that of the whole can be trusted
 
 
 @dataclass(frozen=True)
@@ -206,3 +207,26 @@ def per_run(values: np.ndarray, beads: int) -> np.ndarray:
     if beads == 1:
         return values
     return np.asarray(values.reshape(len(values), -1, beads, *values.shape[2:]).mean(axis=2))
+
+
+def slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Slope by least squares, and its standard error from those of five pieces.
+
+    What a thermostat's work is subtracted from wanders as a diffusing particle does, so that slopes of pieces spread √5
+    times as much as that of the whole.
+
+    Args:
+        times: (samples,).
+        values: (samples,).
+
+    Returns:
+        NaN for both with fewer than three samples; an infinite error with fewer than fifteen.
+    """
+    if len(times) < 3:
+        return float("nan"), float("nan")
+    whole = float(np.polyfit(times - times[0], values - values[0], 1)[0])
+    if len(times) < 3 * _PIECES:
+        return whole, float("inf")
+    pieces = zip(np.array_split(times, _PIECES), np.array_split(values, _PIECES), strict=True)
+    slopes = [np.polyfit(when - when[0], part - part[0], 1)[0] for when, part in pieces]
+    return whole, float(np.std(slopes, ddof=1) / np.sqrt(_PIECES))

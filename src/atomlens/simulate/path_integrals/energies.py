@@ -12,7 +12,7 @@ from ase import units
 
 from atomlens.errors import InputError
 from atomlens.files import read_json
-from atomlens.simulate.analysis.blocks import Average, block_average, plain
+from atomlens.simulate.analysis.blocks import Average, block_average, plain, slope
 from atomlens.simulate.path_integrals.config import PathIntegralConfig
 from atomlens.simulate.path_integrals.estimators import harmonic_energy, missing_energy
 from atomlens.simulate.path_integrals.gle import Matrices, read_matrices
@@ -37,6 +37,7 @@ class PathEnergies:
     temperature: Average  # K, by momenta
     gyration: Average  # Å
     drift: float  # of the conserved quantity, eV/atom/ps
+    drift_error: float  # one standard error
     volume: Average | None  # Å³
     pressure: Average | None  # GPa
     matrices: Matrices | None = None  # of the thermostat
@@ -65,6 +66,7 @@ class PathEnergies:
             **found,
             "energy_unit": "eV",
             "drift_eV_per_atom_ps": plain(self.drift),
+            "drift_error_eV_per_atom_ps": plain(self.drift_error),
             "effective_temperature_K": plain(self.effective_temperature),
             "atoms": self.atoms,
             "config": config,
@@ -98,6 +100,7 @@ def of_observables(
     def mean(values: np.ndarray) -> Average:
         return block_average(values, found.interval)
 
+    drift, drift_error = slope(found.times * 1e-3, found.conserved.mean(axis=1) / atoms)
     return PathEnergies(
         config,
         atoms,
@@ -109,12 +112,9 @@ def of_observables(
         difference=mean(found.kinetic_virial - found.kinetic_primitive),
         temperature=mean(found.temperature),
         gyration=mean(found.gyration),
-        drift=_slope(found.times * 1e-3, found.conserved.mean(axis=1)) / atoms,
+        drift=drift,
+        drift_error=drift_error,
         volume=None if found.volume is None else mean(found.volume),
         pressure=None if found.pressure is None else mean(found.pressure),
         matrices=matrices,
     )
-
-
-def _slope(times: np.ndarray, values: np.ndarray) -> float:
-    return float(np.polyfit(times - times[0], values - values[0], 1)[0]) if len(times) > 2 else float("nan")

@@ -12,6 +12,7 @@ from atomlens.data.readers import read_structures
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
 from atomlens.model import Model
+from atomlens.progress import say
 
 SHOWN = 10  # structures with panels of their own, unless others are asked for
 
@@ -81,4 +82,15 @@ def read_simulated(
     systems = read_structures(structures, position_unit)
     if not systems:
         raise InputError("holds no structures; give at least one", file=str(structures))
+    warn_of_energies_alone(model)
     return Simulated(model, model_name, tuple(systems), str(structures))
+
+
+def warn_of_energies_alone(model: Model) -> None:
+    """Say so where a model never learned forces: its minima and vibrations are then anyone's guess."""
+    learned = model.provenance.get("training_means")
+    if learned and "forces" not in learned:
+        say(
+            f"note: the model was trained on {', '.join(sorted(learned))}, not on forces; where it puts minima and how "
+            "stiff bonds are is hardly learned from energies alone, so check what moves against a reference"
+        )
