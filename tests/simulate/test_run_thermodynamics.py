@@ -209,7 +209,7 @@ class TestKineticEnergyTest:
         assert "too much" in found.verdict
 
     def test_refuses(self):
-        with pytest.raises(InputError, match="independent kinetic energies"):
+        with pytest.raises(InputError, match="needs 50 that are independent"):
             thermo.kinetic_energy_test(canonical(frames=10), 300.0)
         with pytest.raises(InputError, match="beads"):
             thermo.kinetic_energy_test(dataclasses.replace(canonical(replicas=4), beads=4), 300.0)
