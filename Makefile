@@ -47,7 +47,7 @@ clean:
 
 .venv/.dev: .venv/.demo pyproject.toml constraints.txt
 	@echo "installing the tools for tests and checks into .venv"
-	$(PIP) --editable '.[xtb,explain,ipi,tensorboard,dev]'
+	$(PIP) --editable '.[xtb,explain,ipi,baselines,tensorboard,dev]'
 	@touch $@
 
 # torch first, so that no other package chooses its build. schnetpack last and alone: what it asks for is more than what it

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,11 +30,25 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Column:
+    """Numbers of a file that label nothing yet: identifiers, other levels of theory, energies of other definitions.
+
+    Naming a column's key makes it a label, as in ``energy=U``; its unit is then converted.
+    """
+
+    values: np.ndarray  # one row per structure or atom, float64 or int64; NaN where not known
+    per: Literal["system", "atom"]
+    unit: str | None = None  # of the values as they stand; None: not stated, or an identifier
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Structures end to end with their labels, in internal units (eV, Å, e).
 
     ``labels`` maps a name of `atomlens.data.quantities` to an array with one row per structure or per atom; NaN marks a
-    label that is not known.
+    label that is not known. ``columns`` holds by key whatever else the file says. The column ``frame``, where there is
+    one, is the place of a structure in time along its trajectory, and ``trajectory`` the trajectory's number.
     """
 
     numbers: np.ndarray  # (atoms,) int64
@@ -46,6 +60,7 @@ class Dataset:
     labels: Mapping[str, np.ndarray]
     metadata: Mapping[str, Any] = field(default_factory=dict)  # provenance: source, level of theory, seed, ...
     origin: Origin = field(default_factory=Origin)
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -79,11 +94,13 @@ class Dataset:
         charge: np.ndarray | None = None,
         metadata: Mapping[str, Any] | None = None,
         origin: Origin | None = None,
+        columns: Mapping[str, Column] | None = None,
     ) -> Dataset:
         """Build from flat arrays (shapes as in the class, ``n_atoms`` one count per structure) and check every one.
 
         Raises:
-            InputError: a structure is impossible, or a label is infinite or of the wrong shape.
+            InputError: a structure is impossible, a label is infinite or of the wrong shape, or a column has not one row
+                per structure or atom.
         """
         count = len(n_atoms)
         if count == 0:
@@ -98,6 +115,7 @@ class Dataset:
             labels={name: np.ascontiguousarray(values, dtype=np.float64) for name, values in labels.items()},
             metadata=dict(metadata or {}),
             origin=origin or Origin(),
+            columns=dict(columns or {}),
         )
         made.check()
         return made
@@ -111,6 +129,10 @@ class Dataset:
         _check_shapes(self)
         for name, values in self.labels.items():
             _check_label(name, values, self)
+        for key, column in self.columns.items():
+            rows = len(self) if column.per == "system" else len(self.numbers)
+            if len(column.values) != rows:
+                raise InputError(f"'{key}' has {len(column.values)} rows where {rows} are needed; repair the file")
         for index in _suspects(self):
             atoms = slice(self.offsets[index], self.offsets[index + 1])
             try:
@@ -180,7 +202,10 @@ class Dataset:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over structures and labels: the same content has the same hash, wherever it is stored."""
+        """SHA-256 over structures and labels: the same content has the same hash, wherever it is stored.
+
+        Columns do not count: they change nothing that is learned.
+        """
         return _digest(self._structure_arrays() | {f"labels.{key}": self.labels[key] for key in sorted(self.labels)})
 
     @cached_property
@@ -217,6 +242,10 @@ class Dataset:
             pbc=self.pbc[indices],
             charge=self.charge[indices],
             labels={name: v[rows if quantity(name).per == "atom" else indices] for name, v in self.labels.items()},
+            columns={
+                key: replace(entry, values=entry.values[rows if entry.per == "atom" else indices])
+                for key, entry in self.columns.items()
+            },
             metadata=self.metadata,
             origin=replace(self.origin, places=indices if self.origin.places is None else self.origin.places[indices]),
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from atomlens.data.dataset import Dataset, Origin
+from atomlens.data.dataset import Column, Dataset, Origin
 from atomlens.data.quantities import quantity
 from atomlens.errors import InputError
 
@@ -44,6 +44,8 @@ def write_store(data: Dataset, path: str | Path) -> None:
             _write_array(temporary / f"{name}.npy", getattr(data, name))
         for name, values in data.labels.items():
             _write_array(temporary / f"labels.{name}.npy", values)
+        for key, column in data.columns.items():
+            _write_array(temporary / f"columns.{key}.npy", column.values)
         with open(temporary / HEADER, "w", encoding="utf-8") as file:
             file.write(json.dumps(_header(data), indent=2, ensure_ascii=False) + "\n")
             file.flush()
@@ -77,6 +79,10 @@ def _header(data: Dataset) -> dict[str, Any]:
         "hash": data.hash,
         "units": {"positions": "Ang", "cell": "Ang", "charge": "e"},
         "labels": {name: {"unit": quantity(name).unit, "per": quantity(name).per} for name in data.labels},
+        "columns": {
+            key: {"unit": column.unit, "per": column.per, "meaning": column.meaning}
+            for key, column in data.columns.items()
+        },
         "metadata": dict(data.metadata),
     }
 
@@ -98,7 +104,16 @@ def read_store(path: str | Path, *, verify: bool = False) -> Dataset:
         arrays = {name: _map_array(folder, name) for name in _ARRAYS}
         labels = {name: _map_array(folder, f"labels.{name}") for name in header["labels"]}
         _check_shapes(header, arrays, labels)
-        data = Dataset(**arrays, labels=labels, metadata=dict(header["metadata"]), origin=Origin(str(folder)))
+        columns = {
+            key: Column(_map_array(folder, f"columns.{key}"), **kind) for key, kind in header.get("columns", {}).items()
+        }
+        data = Dataset(
+            **arrays,
+            labels=labels,
+            metadata=dict(header["metadata"]),
+            origin=Origin(str(folder)),
+            columns=columns,
+        )
         if verify and data.hash != header["hash"]:
             raise InputError("was altered (its hash does not fit); import the data again")
     except InputError as error:
