@@ -16,6 +16,7 @@ import numba
 import torch
 from llvmlite import ir
 from numba import types
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.extending import intrinsic
 
 # Sums may be regrouped, which vectorises them; NaN and infinity stay what they are.
@@ -38,6 +39,18 @@ def _can_keep() -> bool:
 
 
 KEEP = _can_keep()
+
+
+class Apart(CompilerBase):  # type: ignore[misc]
+    """Compiles functions whose arrays do not overlap where one of them is written.
+
+    Otherwise the compiler must look at every row whether they do, or reload what it has: 10 to 20 % of a kernel.
+    """
+
+    def define_pipelines(self) -> list[Any]:
+        """See numba's `CompilerBase`."""
+        self.state.flags.noalias = True
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
 
 @intrinsic

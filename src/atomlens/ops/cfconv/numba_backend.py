@@ -12,11 +12,18 @@ from torch import Tensor
 
 from atomlens.ops.cfconv.graph import Groups, PairGraph
 from atomlens.ops.cfconv.kernels import Kernels
-from atomlens.ops.cfconv.numba_kernels import compile_kernels, count_and_place, locate, spline_weights
+from atomlens.ops.cfconv.numba_kernels import (
+    compile_coefficients,
+    compile_kernels,
+    count_and_place,
+    locate,
+    spline_weights,
+)
 from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid
 from atomlens.ops.numba_tools import launch
 
 _Slots = ctypes.c_int64 * 20
+_WIDTHS = (32, 64, 128, 256)  # numbers of features that kernels are compiled for; any other has slower ones
 _FADES = ("none", "cosine", "smooth")  # in the order of the kernels' numbers
 
 
@@ -45,7 +52,7 @@ class NumbaKernels(Kernels):
             *_addresses(graph.by_centre.starts, graph.by_centre.order, graph.neighbour, place, weights),
             *_addresses(scale, x, table, out),
         )
-        _launch("convolve", x.dtype, slots, rows, pairs * features)
+        _launch("convolve", x.dtype, features, slots, rows, pairs * features)
         return out
 
     def dot(self, g: Tensor, x: Tensor, table: Tensor, graph: PairGraph, place: Tensor, weights: Tensor) -> Tensor:
@@ -63,7 +70,7 @@ class NumbaKernels(Kernels):
             table.shape[0],
             *_addresses(graph.centre, graph.neighbour, place, weights, g, x, table, out),
         )
-        _launch("dot", x.dtype, slots, pairs, pairs * features)
+        _launch("dot", x.dtype, features, slots, pairs, pairs * features)
         return out
 
     def table_gradient(
@@ -90,7 +97,7 @@ class NumbaKernels(Kernels):
             features,
             *_addresses(by_place.starts, by_place.order, graph.centre, graph.neighbour, weights, scale, g, x, out),
         )
-        _launch("table_gradient", x.dtype, slots, rows, pairs * features)
+        _launch("table_gradient", x.dtype, features, slots, rows, pairs * features)
         return out
 
     def convolve_both(
@@ -114,7 +121,7 @@ class NumbaKernels(Kernels):
             *(0, 0, rows, pairs, x.shape[0], features, table.shape[0]),
             *_addresses(group.starts, group.order, graph.neighbour, place, weights, slopes, scale, x, y, table, out),
         )
-        _launch("convolve_both", x.dtype, slots, rows, 2 * pairs * features)
+        _launch("convolve_both", x.dtype, features, slots, rows, 2 * pairs * features)
         return out
 
     def table_gradient_both(
@@ -139,7 +146,7 @@ class NumbaKernels(Kernels):
             *(0, 0, rows, pairs, x.shape[0], features),
             *_addresses(by_place.starts, by_place.order, *ends, weights, slopes, scale, g, x, y, out),
         )
-        _launch("table_gradient_both", x.dtype, slots, rows, 2 * pairs * features)
+        _launch("table_gradient_both", x.dtype, features, slots, rows, 2 * pairs * features)
         return out
 
     def group(self, key: Tensor, groups: int) -> Groups:
@@ -155,7 +162,7 @@ class NumbaKernels(Kernels):
         samples = rows - 2 if adjoint else rows
         out = values.new_empty(blocks, samples if adjoint else samples + 2, features)
         slots = _Slots(0, 0, adjoint, blocks, samples, features, *_addresses(values, out))
-        _launch("coefficients", values.dtype, slots, features, blocks * samples * features, pieces=blocks)
+        launch(_coefficients(values.dtype), slots, features, blocks * samples * features, pieces=blocks)
         return out
 
     def locate(self, grid: SplineGrid, distances: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,10 +193,19 @@ def _addresses(*tensors: Tensor | None) -> list[int]:
     return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
+def _real(dtype: torch.dtype) -> Any:
+    return np.float32 if dtype == torch.float32 else np.float64
+
+
 @cache
-def _kernels(dtype: torch.dtype) -> dict[str, Any]:
-    return compile_kernels(np.float32 if dtype == torch.float32 else np.float64)
+def _kernels(dtype: torch.dtype, width: int) -> dict[str, Any]:
+    return compile_kernels(_real(dtype), width)
 
 
-def _launch(name: str, dtype: torch.dtype, slots: Any, rows: int, work: int, *, pieces: int = 1) -> None:
-    launch(_kernels(dtype)[name], slots, rows, work, pieces=pieces)
+@cache
+def _coefficients(dtype: torch.dtype) -> Any:
+    return compile_coefficients(_real(dtype))
+
+
+def _launch(name: str, dtype: torch.dtype, features: int, slots: Any, rows: int, work: int) -> None:
+    launch(_kernels(dtype, features if features in _WIDTHS else 0)[name], slots, rows, work)

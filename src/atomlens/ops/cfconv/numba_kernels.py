@@ -12,15 +12,14 @@ import numba
 import numpy as np
 from numba import types
 
-from atomlens.ops.numba_tools import FAST, KEEP, pointer, take
+from atomlens.ops.numba_tools import FAST, KEEP, Apart, pointer, take
 
 # Where the rows at the edge of a thread's piece take another branch, products must round alike in both.
 _ORDERED = {"contract", "nsz"}
 
 
-@numba.njit(fastmath=FAST, error_model="numpy")
-def _convolve_rows(first, last, starts, order, other, place, weights, scale, x, table, out):  # type: ignore[no-untyped-def]
-    features = x.shape[1]
+@numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
+def _convolve_rows(first, last, features, starts, order, other, place, weights, scale, x, table, out):  # type: ignore[no-untyped-def]
     scaled = scale.shape[0] > 0
     for i in range(first, last):
         for f in range(features):
@@ -48,9 +47,8 @@ def _convolve_rows(first, last, starts, order, other, place, weights, scale, x, 
                 out[i, f] += x[j, f] * last_filter
 
 
-@numba.njit(fastmath=FAST, error_model="numpy")
-def _dot_pairs(first, last, centre, neighbour, place, weights, g, x, table, out):  # type: ignore[no-untyped-def]
-    features = x.shape[1]
+@numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
+def _dot_pairs(first, last, features, centre, neighbour, place, weights, g, x, table, out):  # type: ignore[no-untyped-def]
     for p in range(first, last):
         i, j, k = centre[p], neighbour[p], place[p]
         a0, a1, a2, a3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
@@ -61,9 +59,8 @@ def _dot_pairs(first, last, centre, neighbour, place, weights, g, x, table, out)
         out[p] = total
 
 
-@numba.njit(fastmath=_ORDERED, error_model="numpy")
-def _table_rows(first, last, starts, order, centre, neighbour, weights, scale, g, x, out):  # type: ignore[no-untyped-def]
-    features = x.shape[1]
+@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
+def _table_rows(first, last, features, starts, order, centre, neighbour, weights, scale, g, x, out):  # type: ignore[no-untyped-def]
     scaled = scale.shape[0] > 0
     for r in range(first, last):
         for f in range(features):
@@ -90,11 +87,10 @@ def _table_rows(first, last, starts, order, centre, neighbour, weights, scale, g
                             out[k + m, f] += a * (g[i, f] * x[j, f])
 
 
-@numba.njit(fastmath=FAST, error_model="numpy")
+@numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
 def _convolve_both_rows(  # type: ignore[no-untyped-def]
-    first, last, starts, order, other, place, weights, slopes, scale, x, y, table, out
+    first, last, features, starts, order, other, place, weights, slopes, scale, x, y, table, out
 ):
-    features = x.shape[1]
     for i in range(first, last):
         for f in range(features):
             out[i, f] = 0.0
@@ -110,11 +106,10 @@ def _convolve_both_rows(  # type: ignore[no-untyped-def]
                 out[i, f] += x[j, f] * value + y[j, f] * slope
 
 
-@numba.njit(fastmath=_ORDERED, error_model="numpy")
+@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
 def _table_both_rows(  # type: ignore[no-untyped-def]
-    first, last, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out
+    first, last, features, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out
 ):
-    features = x.shape[1]
     for r in range(first, last):
         for f in range(features):
             out[r, f] = 0.0
@@ -259,19 +254,25 @@ def count_and_place(key, starts, order):  # type: ignore[no-untyped-def]
         following[key[p]] += 1
 
 
-def compile_kernels(real: Any) -> dict[str, Any]:
-    """The kernels for one precision, by name; `numba_backend` fills their slots."""
-    made = (*_compile_primitives(real), *_compile_pairs_of_primitives(real), *_compile_coefficients(real))
+def compile_kernels(real: Any, width: int) -> dict[str, Any]:
+    """The kernels for one precision, by name; `numba_backend` fills their slots.
+
+    Args:
+        real: numpy's type.
+        width: the number of features, which saves the ends of loops: a fifth of a kernel; 0: any.
+    """
+    made = (*_compile_primitives(real, width), *_compile_pairs_of_primitives(real, width))
     return {kernel.__name__: kernel for kernel in made}
 
 
-def _compile_primitives(real: Any) -> tuple[Any, ...]:
+def _compile_primitives(real: Any, width: int) -> tuple[Any, ...]:
     """Convolve, dot and table_gradient."""
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def convolve(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
-        step, rows, pairs, scaled, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+        step, rows, pairs, scaled, atoms, given, table_rows = s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+        features = width if width else given
         starts = numba.carray(pointer(s[8]), rows + 1, np.int32)
         order = numba.carray(pointer(s[9]), pairs, np.int32)
         other = numba.carray(pointer(s[10]), pairs, np.int32)
@@ -283,13 +284,16 @@ def _compile_primitives(real: Any) -> tuple[Any, ...]:
         out = numba.carray(pointer(s[16]), (rows, features), real)
         first = take(data) * step
         while first < rows:
-            _convolve_rows(first, min(first + step, rows), starts, order, other, place, weights, scale, x, table, out)
+            _convolve_rows(
+                first, min(first + step, rows), features, starts, order, other, place, weights, scale, x, table, out
+            )
             first = take(data) * step
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def dot(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
-        step, pairs, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5]
+        step, pairs, atoms, given, table_rows = s[1], s[2], s[3], s[4], s[5]
+        features = width if width else given
         centre = numba.carray(pointer(s[6]), pairs, np.int32)
         neighbour = numba.carray(pointer(s[7]), pairs, np.int32)
         place = numba.carray(pointer(s[8]), pairs, np.int32)
@@ -300,13 +304,14 @@ def _compile_primitives(real: Any) -> tuple[Any, ...]:
         out = numba.carray(pointer(s[13]), pairs, real)
         first = take(data) * step
         while first < pairs:
-            _dot_pairs(first, min(first + step, pairs), centre, neighbour, place, weights, g, x, table, out)
+            _dot_pairs(first, min(first + step, pairs), features, centre, neighbour, place, weights, g, x, table, out)
             first = take(data) * step
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def table_gradient(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
-        step, rows, pairs, scaled, atoms, features = s[1], s[2], s[3], s[4], s[5], s[6]
+        step, rows, pairs, scaled, atoms, given = s[1], s[2], s[3], s[4], s[5], s[6]
+        features = width if width else given
         starts = numba.carray(pointer(s[7]), rows - 2, np.int32)
         order = numba.carray(pointer(s[8]), pairs, np.int32)
         centre = numba.carray(pointer(s[9]), pairs, np.int32)
@@ -318,19 +323,22 @@ def _compile_primitives(real: Any) -> tuple[Any, ...]:
         out = numba.carray(pointer(s[15]), (rows, features), real)
         first = take(data) * step
         while first < rows:
-            _table_rows(first, min(first + step, rows), starts, order, centre, neighbour, weights, scale, g, x, out)
+            _table_rows(
+                first, min(first + step, rows), features, starts, order, centre, neighbour, weights, scale, g, x, out
+            )
             first = take(data) * step
 
     return (convolve, dot, table_gradient)
 
 
-def _compile_pairs_of_primitives(real: Any) -> tuple[Any, ...]:
+def _compile_pairs_of_primitives(real: Any, width: int) -> tuple[Any, ...]:
     """Convolve_both and table_gradient_both."""
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def convolve_both(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
-        step, rows, pairs, atoms, features, table_rows = s[1], s[2], s[3], s[4], s[5], s[6]
+        step, rows, pairs, atoms, given, table_rows = s[1], s[2], s[3], s[4], s[5], s[6]
+        features = width if width else given
         starts = numba.carray(pointer(s[7]), rows + 1, np.int32)
         order = numba.carray(pointer(s[8]), pairs, np.int32)
         other = numba.carray(pointer(s[9]), pairs, np.int32)
@@ -345,13 +353,16 @@ def _compile_pairs_of_primitives(real: Any) -> tuple[Any, ...]:
         first = take(data) * step
         while first < rows:
             last = min(first + step, rows)
-            _convolve_both_rows(first, last, starts, order, other, place, weights, slopes, scale, x, y, table, out)
+            _convolve_both_rows(
+                first, last, features, starts, order, other, place, weights, slopes, scale, x, y, table, out
+            )
             first = take(data) * step
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def table_gradient_both(data):  # type: ignore[no-untyped-def]
         s = numba.carray(data, 20, np.int64)
-        step, rows, pairs, atoms, features = s[1], s[2], s[3], s[4], s[5]
+        step, rows, pairs, atoms, given = s[1], s[2], s[3], s[4], s[5]
+        features = width if width else given
         starts = numba.carray(pointer(s[6]), rows - 2, np.int32)
         order = numba.carray(pointer(s[7]), pairs, np.int32)
         centre = numba.carray(pointer(s[8]), pairs, np.int32)
@@ -366,14 +377,16 @@ def _compile_pairs_of_primitives(real: Any) -> tuple[Any, ...]:
         first = take(data) * step
         while first < rows:
             last = min(first + step, rows)
-            _table_both_rows(first, last, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out)
+            _table_both_rows(
+                first, last, features, starts, order, centre, neighbour, weights, slopes, scale, g, x, y, out
+            )
             first = take(data) * step
 
     return (convolve_both, table_gradient_both)
 
 
-def _compile_coefficients(real: Any) -> tuple[Any, ...]:
-    """Coefficients."""
+def compile_coefficients(real: Any) -> Any:
+    """The kernel of spline coefficients, for any number of features."""
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def coefficients(data):  # type: ignore[no-untyped-def]
@@ -393,4 +406,4 @@ def _compile_coefficients(real: Any) -> tuple[Any, ...]:
                 _solve(values[block], numba.carray(pointer(s[7]), wide, real)[block], left, right)
             ticket = take(data)
 
-    return (coefficients,)
+    return coefficients
