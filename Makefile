@@ -3,6 +3,7 @@
 # make lint   install, and check style, types and the direction of imports
 # make bench  install, the peers into .venv-bench, and time atomlens beside them -> benchmarks/results/latest.json
 #             options of the benchmark: make bench BENCH="--cases 2,4 --threads 1" (.venv/bin/python -m benchmarks --help)
+#             then its store beside ASE's database and HDF5 -> benchmarks/results/data.json; options: BENCH_DATA="--million"
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,8 +29,9 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.demo .venv-bench/.made
+bench: .venv/.dev .venv-bench/.made
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.data $(BENCH_DATA)
 
 clean:
 	rm -rf .venv .venv-bench demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

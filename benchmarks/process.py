@@ -40,15 +40,14 @@ CONTESTANTS = (
 BASELINE, EXACT, FAST = "schnetpack", "exact", "fast"
 
 
-class Process:
-    """One contestant at work."""
+class Child:
+    """A process that answers requests in JSON lines."""
 
-    def __init__(self, contestant: Contestant, python: Path, threads: int) -> None:
-        self.contestant = contestant
+    def __init__(self, title: str, command: Sequence[str], threads: int) -> None:
+        self.title = title
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  lives as long as the process
-        filters = "exact" if contestant.exact else "default"
         self._process = subprocess.Popen(
-            [str(python), "-m", "benchmarks.worker", contestant.module, filters, str(threads)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -72,7 +71,7 @@ class Process:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise BenchmarkError(f"the process of {self.contestant.title} ended: {self._last_words()}")
+            raise BenchmarkError(f"the process of {self.title} ended: {self._last_words()}")
         reply: dict[str, Any] = json.loads(line)
         return reply
 
@@ -90,6 +89,16 @@ class Process:
         self._errors.seek(0)
         lines = [line for line in self._errors.read().splitlines() if line.strip()]
         return lines[-1] if lines else f"exit code {code}"
+
+
+class Process(Child):
+    """One contestant at work."""
+
+    def __init__(self, contestant: Contestant, python: Path, threads: int) -> None:
+        self.contestant = contestant
+        filters = "exact" if contestant.exact else "default"
+        command = [str(python), "-m", "benchmarks.worker", contestant.module, filters, str(threads)]
+        super().__init__(contestant.title, command, threads)
 
 
 @contextmanager

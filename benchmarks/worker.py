@@ -15,9 +15,9 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +27,8 @@ from benchmarks.contestants.job import Arrays, Job, Network, NotOfferedError, Wo
 Reply = dict[str, Any]
 
 
-class Worker:
-    """Holds the work that was prepared last."""
-
-    def __init__(self, module: str, *, exact: bool) -> None:
-        self.contestant = importlib.import_module(f"benchmarks.contestants.{module}")
-        self.exact = exact
-        self.work: Work | None = None
+class Answering:
+    """Answers a request ``name`` by its method ``do_name``."""
 
     def answer(self, request: Mapping[str, Any]) -> Reply:
         """Do what is asked for; what goes wrong is an answer as well."""
@@ -44,6 +39,15 @@ class Worker:
             return {"not_offered": str(reason)}
         except Exception as error:  # one contestant's failure must not end the benchmark
             return {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}"}
+
+
+class Worker(Answering):
+    """Holds the work that was prepared last."""
+
+    def __init__(self, module: str, *, exact: bool) -> None:
+        self.contestant = importlib.import_module(f"benchmarks.contestants.{module}")
+        self.exact = exact
+        self.work: Work | None = None
 
     def do_hello(self) -> Reply:
         """Versions of what takes part."""
@@ -70,13 +74,13 @@ class Worker:
         """One step: its time, and how far the resident memory rose above where it stood before, in MiB."""
         work = self._prepared
         material = work.fresh()
-        _give_memory_back()
-        before = _status("VmRSS")
-        reset = _reset_high_water_mark()
+        give_memory_back()
+        before = status("VmRSS")
+        reset = reset_high_water_mark()
         start = time.perf_counter()
         work.step(material)
         seconds = time.perf_counter() - start
-        return {"mebibytes": (_status("VmHWM") - before) / 1024.0, "seconds": seconds, "mark_reset": reset}
+        return {"mebibytes": (status("VmHWM") - before) / 1024.0, "seconds": seconds, "mark_reset": reset}
 
     def do_release(self) -> Reply:
         """Forget the work."""
@@ -103,7 +107,7 @@ def _load(path: str) -> Arrays:
         return dict(archive)
 
 
-def _status(key: str) -> float:
+def status(key: str) -> float:
     """An entry of this process's status, in KiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):
@@ -111,7 +115,7 @@ def _status(key: str) -> float:
     raise RuntimeError(f"this system does not tell {key}; memory can be measured on Linux only")
 
 
-def _give_memory_back() -> None:
+def give_memory_back() -> None:
     """Free what is garbage and hand free memory to the system, lest it serve the next step without being counted."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
@@ -119,7 +123,7 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-def _reset_high_water_mark() -> bool:
+def reset_high_water_mark() -> bool:
     """Let VmHWM start anew from the present; without the right to, it still holds where no call before used more."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -128,11 +132,13 @@ def _reset_high_water_mark() -> bool:
     return True
 
 
-def serve(module: str, *, exact: bool, threads: int, replies: TextIO) -> None:
+def serve(make: Callable[[], Answering]) -> None:
     """Answer requests on standard input until ``stop`` or its end."""
-    torch.set_num_threads(threads)
+    # What libraries print must not end up between replies.
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     warnings.simplefilter("ignore")
-    worker = Worker(module, exact=exact)
+    worker = make()
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "stop":
@@ -144,10 +150,8 @@ def serve(module: str, *, exact: bool, threads: int, replies: TextIO) -> None:
 def main() -> None:
     """Arguments: module of the contestant, ``exact`` or ``default``, number of threads."""
     module, filters, threads = sys.argv[1:]
-    # What libraries print must not end up between replies.
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    serve(module, exact=filters == "exact", threads=int(threads), replies=replies)
+    torch.set_num_threads(int(threads))
+    serve(lambda: Worker(module, exact=filters == "exact"))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from atomlens.cli.info import info
 from atomlens.coverage import KEY, Coverage
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.splits import random_split
 from atomlens.errors import InputError
 from atomlens.model import Model, ModelConfig

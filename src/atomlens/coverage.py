@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from atomlens.data.batch import Batch
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.system import MAX_ATOMIC_NUMBER, symbol
 from atomlens.errors import InputError
 from atomlens.evaluation import batches_by_pairs

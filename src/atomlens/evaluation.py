@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.quantities import quantity
+from atomlens.data.runs import runs_within
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.errors import InputError
 from atomlens.model import Arrays, Model, Structure
@@ -60,13 +62,8 @@ class Evaluation:
 
 def batches_by_pairs(source: BatchSource, indices: np.ndarray, limit: int = PAIRS_PER_BATCH) -> Iterator[np.ndarray]:
     """Cut ``indices`` into runs of at most ``limit`` pairs (one structure at least)."""
-    ends = np.cumsum(np.maximum(source.pair_count(indices), 1))
-    start = 0
-    while start < len(indices):
-        reach = limit + (ends[start - 1] if start else 0)
-        stop = max(int(np.searchsorted(ends, reach, side="right")), start + 1)
+    for start, stop in runs_within(np.maximum(source.pair_count(indices), 1), limit):
         yield indices[start:stop]
-        start = stop
 
 
 def predict_source(

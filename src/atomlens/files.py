@@ -94,6 +94,11 @@ def made_at_once(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def disk_is_full(error: OSError) -> bool:
+    """Whether the disk, a quota or a limit on the size of files is what kept something from being written."""
+    return error.errno in _FULL
+
+
 def of_disk(error: OSError, folder: str | Path, kept: str) -> Exception:
     """What to raise for an error of the disk under a run: of a full one how to go on, any other as it is.
 
@@ -102,7 +107,7 @@ def of_disk(error: OSError, folder: str | Path, kept: str) -> Exception:
         folder: of the run.
         kept: a clause on how much is safe.
     """
-    if error.errno not in _FULL:
+    if not disk_is_full(error):
         return error
     return InputError(f"the disk is full; {kept}; free space, and go on with --resume", file=str(folder))
 

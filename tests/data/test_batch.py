@@ -9,7 +9,8 @@ import torch
 from ase.build import bulk, molecule
 
 from atomlens.data.batch import Batch, Pairs, collate
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.neighbours import neighbour_list
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError

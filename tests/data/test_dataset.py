@@ -3,7 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from atomlens.data.dataset import BatchSource, Dataset, Origin, ranges
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset, Origin, ranges
 from atomlens.data.system import check_structure
 from atomlens.errors import InputError
 

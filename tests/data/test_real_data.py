@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from reading import labels
 
-from atomlens.data.dataset import BatchSource
+from atomlens.data.batching import BatchSource
 from atomlens.data.readers import read_dataset, read_structures
 from atomlens.data.splits import random_split
 from atomlens.data.store import read_store, write_store

@@ -4,7 +4,8 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.store import HEADER, is_store, read_store, write_store
 from atomlens.errors import InputError
 
@@ -79,34 +80,6 @@ def test_nothing_is_replaced(store):
         write_store(make(), store)
     assert sorted(store.iterdir()) == before
     assert [path.name for path in store.parent.iterdir()] == ["data"]
-
-
-def test_a_quicker_writer_wins(tmp_path, monkeypatch):
-    target = tmp_path / "data"
-    monkeypatch.setattr("atomlens.data.store._header", lambda _: write_late(target))
-
-    def write_late(path):
-        monkeypatch.undo()
-        write_store(make(), path)
-        return {}
-
-    with pytest.raises(InputError, match="exists already"):
-        write_store(make(), target)
-    assert read_store(target, verify=True).hash == make().hash
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-
-@pytest.mark.parametrize("stop", [OSError("no space left"), KeyboardInterrupt()])
-def test_a_crash_while_writing_leaves_nothing(tmp_path, monkeypatch, stop):
-    def fail(file, values, **_):
-        file.write(b"half")
-        if values.dtype == bool:
-            raise stop
-
-    monkeypatch.setattr(np, "save", fail)
-    with pytest.raises(type(stop)):
-        write_store(make(), tmp_path / "data")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_metadata_that_json_has_not_leave_nothing(tmp_path):

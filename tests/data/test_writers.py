@@ -128,7 +128,11 @@ def test_an_existing_file_is_replaced_whole(tmp_path, structures, predictions):
 
 @pytest.mark.parametrize(
     ("name", "writer"),
-    [("a.xyz", "atomlens.data.writers.write_extxyz"), ("a.npz", "numpy.savez_compressed"), ("a.json", "json.dumps")],
+    [
+        ("a.xyz", "atomlens.data.writers.extended_xyz.write_extxyz"),
+        ("a.npz", "numpy.lib.format.write_array"),
+        ("a.json", "json.dumps"),
+    ],
 )
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path, structures, predictions, monkeypatch, name, writer):
     def fail(*_, **__):

@@ -13,7 +13,7 @@ from atomlens.data.dataset import Dataset
 from atomlens.data.units import KCAL_PER_MOL
 from atomlens.evaluation import evaluate
 from atomlens.model_file import load_model
-from atomlens.study.run import read_labelled
+from atomlens.study.data import read_labelled
 from atomlens.training import RunConfig
 from atomlens.training.config import read_yaml
 from tests.simulate.pair_model import pair_model

@@ -8,7 +8,7 @@ from ase.build import bulk
 from toy_properties import crystals, molecules
 
 from atomlens.data.batch import collate
-from atomlens.data.dataset import BatchSource
+from atomlens.data.batching import BatchSource
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
 from atomlens.model import Model, ModelConfig

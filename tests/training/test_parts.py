@@ -5,7 +5,7 @@ import pytest
 import torch
 from toy import toy_data, toy_run
 
-from atomlens.data.dataset import BatchSource
+from atomlens.data.batching import BatchSource
 from atomlens.errors import InputError
 from atomlens.readouts.energy import references_and_scale
 from atomlens.readouts.standardise import fit_offsets

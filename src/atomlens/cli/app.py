@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from atomlens.cli.baselines import baselines
 from atomlens.cli.convert import convert
+from atomlens.cli.data import app as data
 from atomlens.cli.evaluate import evaluate
 from atomlens.cli.explain import explain
 from atomlens.cli.info import info
@@ -41,6 +43,7 @@ def options(
     """Options of every command."""
 
 
-for command in (study, train, evaluate, predict, explain, convert, info):
+for command in (study, train, evaluate, baselines, predict, explain, convert, info):
     app.command()(command)
 app.add_typer(simulate, name="simulate")
+app.add_typer(data, name="data")

@@ -36,7 +36,7 @@ def evaluate(
     """Test a model on labelled structures: MAE and RMSE, beside those of the mean predictor."""
     from atomlens.data.splits import SUBSETS, Split
     from atomlens.evaluation import evaluate as run
-    from atomlens.study.run import read_labelled
+    from atomlens.study.data import read_labelled
 
     if subset is not None and split is None:
         raise InputError("--subset needs --split, the split.json that says what belongs to it")

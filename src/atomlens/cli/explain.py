@@ -67,7 +67,7 @@ def explain(
     programs (Gaussian cube, VTK).
     """
     from atomlens.study.explanation import explain_models
-    from atomlens.study.run import read_labelled
+    from atomlens.study.data import read_labelled
 
     if len(paths) < 2:
         raise InputError("explain takes a model and structures, in this order: atomlens explain MODEL STRUCTURES")

@@ -25,7 +25,10 @@ def bonded_pairs(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
         (bonds, 2) atoms, the first with the lower number, in rising order.
     """
     radii = covalent_radii[np.asarray(numbers)]
-    sums = radii[:, None] + radii[None, :]
     distances = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1)
-    bonded = distances < np.maximum(_STRETCH * sums, np.minimum(sums + _SLACK, _SLACK_UP_TO))
-    return np.argwhere(np.triu(bonded, k=1))
+    return np.argwhere(np.triu(distances < longest_bond(radii[:, None] + radii[None, :]), k=1))
+
+
+def longest_bond(sums: np.ndarray) -> np.ndarray:
+    """Below which distance, in Å, two atoms are bonded whose covalent radii have these sums, of any shape, in Å."""
+    return np.asarray(np.maximum(_STRETCH * sums, np.minimum(sums + _SLACK, _SLACK_UP_TO)))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from atomlens.data.batch import Batch, Pairs
-from atomlens.data.neighbours import neighbour_list
 from atomlens.data.quantities import quantity
 from atomlens.data.system import MAX_ATOMIC_NUMBER, AtomicSystem, check_structure
 from atomlens.errors import InputError
-from atomlens.progress import track
+
+_ROWS_PER_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,8 @@ class Dataset:
         """Build from flat arrays (shapes as in the class, ``n_atoms`` one count per structure) and check every one.
 
         Raises:
-            InputError: a structure is impossible, a label is infinite or of the wrong shape, or a column has not one row
-                per structure or atom.
+            InputError: a structure is impossible, a label is infinite or of the wrong shape, or a column has not one
+                row per structure or atom.
         """
         count = len(n_atoms)
         if count == 0:
@@ -223,6 +220,12 @@ class Dataset:
         np.add.at(table, (np.repeat(np.arange(len(self)), self.n_atoms), column), 1.0)
         return table, self.elements
 
+    def table(self) -> dict[str, np.ndarray]:
+        """What there is one number of per structure, by headings such as ``energy [eV]``; see `scalar_table`."""
+        from atomlens.data.table import scalar_table
+
+        return scalar_table(self)
+
     def subset(self, indices: np.ndarray) -> Dataset:
         """The structures at ``indices`` (whole numbers from 0, or a mask), in that order, in memory.
 
@@ -311,12 +314,24 @@ def _at_row(problem: str, name: str, row: int, data: Dataset) -> InputError:
     return data.located(InputError(problem, atom=int(row - data.offsets[structure])), structure)
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+def content_hash(arrays: Iterable[tuple[str, np.dtype[Any], tuple[int, ...], Iterable[bytes | memoryview]]]) -> str:
+    """SHA-256 over named arrays in C order, each given by name, type, shape and its bytes in blocks of any size."""
     digest = hashlib.sha256()
-    for name, values in arrays.items():
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).data)
+    for name, dtype, shape, blocks in arrays:
+        digest.update(f"{name} {dtype.str} {shape}".encode())
+        for block in blocks:
+            digest.update(block)
     return digest.hexdigest()
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    return content_hash((name, values.dtype, values.shape, _blocks(values)) for name, values in arrays.items())
+
+
+def _blocks(values: np.ndarray) -> Iterator[memoryview]:
+    """The rows of an array in turn: one that does not lie in C order is not copied as a whole."""
+    for start in range(0, len(values), _ROWS_PER_BLOCK):
+        yield np.ascontiguousarray(values[start : start + _ROWS_PER_BLOCK]).data
 
 
 def ranges(offsets: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -324,66 +339,3 @@ def ranges(offsets: np.ndarray, indices: np.ndarray) -> np.ndarray:
     starts, sizes = offsets[indices], offsets[np.asarray(indices) + 1] - offsets[indices]
     ends = np.cumsum(sizes)
     return np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1] if len(ends) else 0)
-
-
-class BatchSource:
-    """Hands out batches of a data set: neighbours are searched once, batches are gathered without Python loops.
-
-    Args:
-        data: structures with their labels.
-        cutoff: in Å; None for every pair of open structures.
-        targets: names of the labels that come along with a batch, NaN where they are not known.
-        title: of a progress bar over the search for neighbours; none without it.
-
-    Raises:
-        InputError: there is no label of that name, or two atoms of a structure nearly coincide.
-    """
-
-    def __init__(self, data: Dataset, cutoff: float | None, targets: list[str], title: str = "") -> None:
-        self.data = data
-        self._targets = {name: data.label(name) for name in targets}
-        lists = []
-        with track(title, len(data), "structures") as bar:
-            for index, system in enumerate(data):
-                try:
-                    lists.append(neighbour_list(system, cutoff))
-                except InputError as error:
-                    raise data.located(error, index) from None
-                bar.advance()
-        self._pair_offsets = np.concatenate([[0], np.cumsum([len(found[0]) for found in lists])]).astype(np.int64)
-        self._centre = np.concatenate([found[0] for found in lists]).astype(np.int32)
-        self._neighbour = np.concatenate([found[1] for found in lists]).astype(np.int32)
-        self._shift = np.concatenate([found[2] for found in lists]) if data.pbc.any() else None
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def pair_count(self, indices: np.ndarray) -> np.ndarray:
-        """(structures,) number of directed pairs."""
-        return np.asarray(np.diff(self._pair_offsets)[indices])
-
-    def batch(self, indices: np.ndarray) -> tuple[Batch, dict[str, Tensor]]:
-        """The structures at ``indices`` as a batch, and their targets as float64 tensors."""
-        data = self.data
-        sizes = data.n_atoms[indices]
-        atom_rows, pair_rows = ranges(data.offsets, indices), ranges(self._pair_offsets, indices)
-        starts = np.repeat(np.cumsum(sizes) - sizes, self.pair_count(indices))
-        pairs = Pairs(
-            centre=torch.from_numpy(self._centre[pair_rows] + starts),
-            neighbour=torch.from_numpy(self._neighbour[pair_rows] + starts),
-            shift=None if self._shift is None else torch.from_numpy(self._shift[pair_rows].astype(np.float64)),
-        )
-        batch = Batch(
-            numbers=torch.from_numpy(data.numbers[atom_rows]),
-            positions=torch.from_numpy(data.positions[atom_rows]),
-            system=torch.from_numpy(np.repeat(np.arange(len(indices)), sizes)),
-            cell=torch.from_numpy(data.cell[indices]),
-            pbc=torch.from_numpy(data.pbc[indices]),
-            charge=torch.from_numpy(data.charge[indices]),
-            pairs=pairs,
-        )
-        targets = {
-            name: torch.from_numpy(values[atom_rows if quantity(name).per == "atom" else indices])
-            for name, values in self._targets.items()
-        }
-        return batch, targets

@@ -35,7 +35,8 @@ def neighbour_list(system: AtomicSystem, cutoff: float | None) -> NeighbourList:
     """
     if cutoff is None and system.pbc.any():
         raise InputError("is periodic, but the model has no cutoff and would sum over endless images; set a cutoff")
-    centre, neighbour, shift, distance = _all_pairs(system) if cutoff is None else _pairs_within(system, cutoff)
+    found = _all_pairs(system) if cutoff is None else pairs_within(system.positions, system.cell, system.pbc, cutoff)
+    centre, neighbour, shift, distance = found
     if len(distance) and distance.min() < MIN_DISTANCE:
         _refuse_clash(system, int(centre[distance.argmin()]), int(neighbour[distance.argmin()]), float(distance.min()))
     return centre.astype(np.int64), neighbour.astype(np.int64), shift.astype(np.int32).reshape(-1, 3)
@@ -48,26 +49,31 @@ def _all_pairs(system: AtomicSystem) -> tuple[np.ndarray, ...]:
     return centre, neighbour, np.zeros((len(centre), 3)), distance
 
 
-def _pairs_within(system: AtomicSystem, cutoff: float) -> tuple[np.ndarray, ...]:
-    periodic = bool(system.pbc.any())
-    if len(system.numbers) == 1 and not periodic:
+def pairs_within(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of `neighbour_list` from plain arrays, with their distances (pairs,) in Å; however close atoms are.
+
+    Raises:
+        InputError: the atoms of a periodic structure are spread out too far.
+    """
+    periodic = bool(pbc.any())
+    if len(positions) == 1 and not periodic:
         return np.empty(0), np.empty(0), np.empty((0, 3)), np.empty(0)
-    extent = np.ptp(system.positions, axis=0)[~system.pbc].max(initial=0.0)
+    extent = np.ptp(positions, axis=0)[~pbc].max(initial=0.0)
     if extent > MOST_BOXES * cutoff:
         if periodic:
             raise InputError(f"atoms lie {extent:.3g} Å apart; repair or remove the structure")
-        return _sparse_pairs(system.positions, cutoff)
+        return _sparse_pairs(positions, cutoff)
     finder = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    found: tuple[np.ndarray, ...] = finder.compute(
-        points=system.positions,
-        box=np.asarray(complete_cell(system.cell)) if periodic else np.zeros((3, 3)),
-        periodic=system.pbc.tolist(),
-        quantities="ijSd",
+    box = np.zeros((3, 3)) if not periodic else cell if pbc.all() else np.asarray(complete_cell(cell))
+    centre, neighbour, shift, distance = finder.compute(
+        points=positions, box=box, periodic=pbc.tolist(), quantities="ijSd"
     )
-    return found
+    return centre, neighbour, shift, distance
 
 
-def _sparse_pairs(positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, ...]:
+def _sparse_pairs(positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of a structure so spread out that a cell list would be all empty boxes."""
     once = cKDTree(positions).query_pairs(cutoff, output_type="ndarray")
     both = np.concatenate([once, once[:, ::-1]])

@@ -38,6 +38,15 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Another way to read the same files, on the user's wish."""
+
+    meaning: str  # one sentence, for help
+    read: Callable[[tuple[Path, ...]], Iterator[Dataset]]
+    structures: int | None  # as official
+
+
+@dataclass(frozen=True)
 class NamedDataset:
     """A data set with a name: its card, its official files, and how these are read.
 
@@ -51,3 +60,4 @@ class NamedDataset:
     files: tuple[RemoteFile, ...]  # empty: it cannot be downloaded without more ado; ``why_no_files`` says why
     read: Callable[[tuple[Path, ...]], Iterator[Dataset]]
     why_no_files: str = ""
+    variants: Mapping[str, Variant] = field(default_factory=dict)  # by name, such as "keep-uncharacterised"

@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from atomlens.config import Config
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.system import AtomicSystem
 from atomlens.errors import InputError
 from atomlens.evaluation import check_known, predict_source

@@ -1,4 +1,4 @@
-"""The page of a simulation: what was run, how well, what the guard said, and the panels of its analysis."""
+"""The page of a simulation, or of checked data: what was done, how well, what to mind, and the panels."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ from atomlens.report.panel_content import (
 )
 from atomlens.wording import counted
 
-Kind = Literal["relax", "vibrations", "md", "pimd"]
+Kind = Literal["relax", "vibrations", "md", "pimd", "data"]
 _OVERLINES: dict[Kind, str] = {
     "relax": "Structures relaxed under a neural network",
     "vibrations": "Vibrations under a neural network",
     "md": "Molecular dynamics under a neural network",
     "pimd": "Path-integral molecular dynamics under a neural network",
+    "data": "Structures and labels, checked",
 }
 _WORDS = Words("the simulation as a whole", "Atoms", "What moves can be paused and moved by hand.")
+_OF_DATA = Words("the data set as a whole", "Atoms", "Shown are the structures that the checks name first.")
 _ASE = "A. H. Larsen et al., The atomic simulation environment, J. Phys.: Condens. Matter 29, 273002 (2017)"
 _IPI = "Y. Litman et al., i-PI 3.0: a flexible and efficient framework, J. Chem. Phys. 161, 062504 (2024)"
 _SHOWN_WARNINGS = 12  # the others are folded
@@ -105,15 +107,17 @@ def write_simulation(
     """
     target = Path(folder) / "report.html"
     shown = list(map(named, names, systems))
-    found = outcomes(panels, shown, _WORDS)
+    words = _OF_DATA if kind == "data" else _WORDS
+    found = outcomes(panels, shown, words)
     raised = None if warnings is None else len(warnings) if alarms is None else alarms
     guarded = "" if raised is None else f", and the guard raised {counted(raised, 'alarm') if raised else 'no alarm'}"
     return write_page(
         target,
         "simulation.html",
-        explained_section(target.parent, systems, names, panels, pictures, folders, _WORDS),
+        explained_section(target.parent, systems, names, panels, pictures, folders, words),
         title=reduce(named, sorted(systems, key=lambda system: -len(system.formula)), title),
         overline=_OVERLINES[kind],
+        subject="data" if kind == "data" else "simulation",
         summary={
             "headline": f"{headline.rstrip('.')}; {found.verdict}{guarded}.",
             "tiles": [*map(_tile, tiles), *_alarms(raised), found.checks_tile],

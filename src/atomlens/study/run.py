@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from atomlens.data.dataset import Dataset
+from atomlens.data.leaks import find_leaks
 from atomlens.data.neighbours import neighbour_list
-from atomlens.data.readers import parse_label, read_dataset, read_structures
-from atomlens.data.splits import Split, random_split
+from atomlens.data.readers import read_structures
+from atomlens.data.splits import Split, make_split
 from atomlens.data.system import AtomicSystem
 from atomlens.data.writers import check_suffix, write_predictions
 from atomlens.errors import InputError
@@ -18,22 +19,13 @@ from atomlens.evaluation import evaluate, predict_structures
 from atomlens.files import check_folder, write_json
 from atomlens.model import Arrays, Model
 from atomlens.progress import say
+from atomlens.study.data import check_before_training, open_data, with_references
 from atomlens.training import RunConfig, train
 from atomlens.training.loop import MODEL
 from atomlens.training.losses import loss_weights
 
 _LARGE = 1_000  # atoms; smaller structures take little
 _WORTH_A_WORD = 256 * 2**20  # bytes
-
-
-def read_labelled(path: str | Path, labels: Mapping[str, str] | None, position_unit: str | None = None) -> Dataset:
-    """Read a data set with labels given as in a run file, ``{quantity: "KEY:UNIT"}``.
-
-    Raises:
-        InputError: see `atomlens.data.readers.read_dataset`.
-    """
-    sources = None if labels is None else dict(parse_label(f"{name}={source}") for name, source in labels.items())
-    return read_dataset(path, sources, position_unit)
 
 
 def run_training(config: RunConfig, out: str | Path, *, resume: bool = False) -> dict[str, Any]:
@@ -45,26 +37,34 @@ def run_training(config: RunConfig, out: str | Path, *, resume: bool = False) ->
         resume: go on with the run in ``out``.
 
     Returns:
-        What is in ``test.json``: the model's file, best epoch, steps, seconds, and under ``test`` errors by quantity.
+        What is in ``test.json``: the model's file, best epoch, steps, seconds, under ``leaks`` what was found of test
+        structures that are close to training structures, and under ``test`` errors by quantity.
 
     Raises:
-        InputError: see `read_labelled`, `random_split` and `atomlens.train`.
+        InputError: see `atomlens.study.data`, `make_split` and `atomlens.train`.
         Interrupted: it was asked to stop; its checkpoint is written.
     """
     folder = check_folder(out, resuming=resume)  # before long reading
-    data = read_labelled(config.data.path, config.data.labels, config.data.position_unit)
-    config = config.for_labels(data.labels, data.origin.unread)
+    data = open_data(config.data)
+    config = with_references(config.for_labels(data.labels, data.origin.unread), data)
+    checked = None if resume else check_before_training(data, config.data.check)
     split = _split(config, data, folder, resume=resume)
     say(
         f"{len(data)} structures; {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test; "
         f"split {split.hash[:12]}"
     )
+    leaks = find_leaks(data, split)
+    for sentence in leaks.sentences:
+        say(f"note: {sentence}")
     result = train(config, data, split, folder, resume=resume)
+    if checked is not None:
+        write_json(folder / "check.json", checked.to_dict())
     report: dict[str, Any] = {
         "model": str(folder / MODEL),
         "best_epoch": result.best_epoch,
         "steps": result.steps,
         "seconds": result.seconds,
+        "leaks": leaks.to_dict(),
     }
     if len(split.test):
         evaluation = evaluate(result.model, data.subset(split.test), title="test")
@@ -86,9 +86,11 @@ def _split(config: RunConfig, data: Dataset, folder: Path, *, resume: bool) -> S
         say(f"{int((~known).sum()):,} structures have none of the labels and are left out")
     among = known if known.any() else None  # training will say what is missing
     try:
-        return random_split(data, shares.train, shares.validation, shares.test, shares.seed, among)
+        return make_split(
+            data, shares.method, shares.train, shares.validation, shares.test, shares.seed, among, **shares.options
+        )
     except InputError as error:
-        raise error.at(file=config.data.path) from None
+        raise error.at(file=config.data.place) from None
 
 
 def predict_file(

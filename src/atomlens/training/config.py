@@ -11,6 +11,7 @@ from ase.data import atomic_numbers
 from pydantic import Field, model_validator
 
 from atomlens.config import Config, nearest
+from atomlens.data.splits.registry import check_options
 from atomlens.data.units import ENERGY, to_internal
 from atomlens.errors import InputError
 from atomlens.files import write_text
@@ -21,31 +22,96 @@ from atomlens.readouts import AtomNetworkConfig, readouts_for
 class DataConfig(Config):
     """Where structures and labels come from."""
 
-    path: str = Field(description="extended XYZ, ASE database, numpy archive or atomlens store")
+    path: str | None = Field(
+        None,
+        description="extended XYZ, ASE database, numpy archive or atomlens store; with name, that data set's official "
+        "files, or null to download them",
+    )
+    name: str | None = Field(None, description="a data set by its name (atomlens data list)")
+    variant: str = Field(
+        "", description="of a named data set, another reading of the same files (atomlens data info NAME)"
+    )
+    store: str | None = Field(
+        None,
+        description="folder that the data are imported into, once, and read from ever after; null: no store is made",
+    )
     labels: dict[str, str] | None = Field(
         None, description="quantity: 'KEY:UNIT' in the file; null: all known ones whose units the file states"
     )
     position_unit: str | None = Field(None, description="unit of positions and cell if not the format's own (Å)")
+    rare_elements: int | None = Field(
+        None,
+        ge=2,
+        description="leave out structures with elements that fewer structures than this have; null: keep all",
+    )
+    check: Literal["refuse", "warn", "off"] = Field(
+        "refuse",
+        description="what to do where labels are wrong beyond doubt (atomlens data check): stop, tell, or not look",
+    )
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.path is None and self.name is None:
+            raise InputError("the data have neither path nor name; say data.path or data.name")
+        return self
+
+    @property
+    def place(self) -> str:
+        """What messages call the data: the file, or the name."""
+        return self.path or str(self.name)
 
 
 class SplitConfig(Config):
     """How the structures are shared out."""
 
+    method: Literal["random", "formula", "isomers", "trajectories", "blocks", "size", "column"] = Field(
+        "random", description="what the test set is held out by (docs/splits.md)"
+    )
     train: int = Field(1000, ge=1, description="structures to learn from")
     validation: int = Field(200, ge=1, description="structures that choose the best model")
-    test: int | None = Field(None, ge=1, description="structures to judge it; null: all that are left")
-    seed: int = Field(0, ge=0, description="of the random order")
+    test: int | None = Field(None, ge=1, description="structures to judge it; null: all that are left, or held out")
+    seed: int = Field(0, ge=0, description="of everything drawn")
+    held_out: float | None = Field(
+        None, gt=0, lt=1, description="share of the structures that is held out, not of random and column; null: 0.2"
+    )
+    block_length: float | None = Field(
+        None,
+        gt=0,
+        description="of blocks, in steps of the column frame, or frames of the file; null: 20 autocorrelation times",
+    )
+    gap: float | None = Field(None, ge=0, description="between blocks of different use; null: 5 autocorrelation times")
+    max_atoms: int | None = Field(None, ge=1, description="of structures that size learns from; null: by held_out")
+    column: str | None = Field(None, description="of a published split: 1 for train, 2 for test, 0 for neither")
     file: str | None = Field(None, description="a split.json to use instead of drawing one")
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        check_options(self.method, self.options)
+        if self.file is not None and self.method != "random":
+            raise InputError(f"split.file and split.method {self.method} exclude each other; leave one of them out")
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the methods, None where they are not set."""
+        return {name: getattr(self, name) for name in ("held_out", "block_length", "gap", "max_atoms", "column")}
 
 
 class ReferencesConfig(Config):
     """Free-atom energies; the mean that is left per atom is fitted on top."""
 
-    unit: str = Field(description="of the values, such as Ha")
-    values: dict[str, float] = Field(description="energy of a free atom by chemical symbol")
+    unit: str | None = Field(None, description="of the values, such as Ha")
+    values: dict[str, float] | None = Field(None, description="energy of a free atom by chemical symbol")
+    from_data: bool = Field(False, description="take those that came with a data set of a name, in place of values")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
+        if self.from_data is (self.values is not None or self.unit is not None):
+            raise InputError("references need either unit and values, or from_data: true")
+        if self.from_data:
+            return self
+        if self.values is None or self.unit is None:
+            raise InputError("references lack their unit or their values; give both")
         for name in self.values:
             if name not in atomic_numbers:
                 raise InputError(f"'{name}' is no chemical symbol; {nearest(name, list(atomic_numbers))}")
@@ -53,7 +119,13 @@ class ReferencesConfig(Config):
         return self
 
     def in_ev(self) -> dict[int, float]:
-        """Energies in eV by atomic number."""
+        """Energies in eV by atomic number.
+
+        Raises:
+            InputError: they are to be taken from the data, and were not yet (`RunConfig.with_references`).
+        """
+        if self.unit is None or self.values is None:
+            raise InputError("references are to come from the data, which have none; give unit and values")
         factor = to_internal(self.unit, ENERGY, "energy")
         return {atomic_numbers[name]: factor * value for name, value in self.values.items()}
 
@@ -73,6 +145,15 @@ class TrainingConfig(Config):
         description="stop, with the learning rate annealed, after this time (not repeatable bit for bit)",
     )
     batch_size: int = Field(32, ge=1, description="structures per step, over all devices")
+    batch_atoms: int | None = Field(
+        None, ge=1, description="atoms per step at most, over all devices, in place of batch_size; null: no such limit"
+    )
+    batch_pairs: int | None = Field(
+        None,
+        ge=1,
+        description="directed pairs of neighbours per step at most, over all devices, in place of batch_size; null: no "
+        "such limit",
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = Field(
         "adam", description="sgd is stochastic gradient descent with momentum, as the thesis trains DTNN"
     )
@@ -97,7 +178,19 @@ class TrainingConfig(Config):
     accelerator: Literal["cpu", "gpu", "auto"] = Field("cpu", description="what to compute on")
     devices: int = Field(1, ge=1, description="how many of them, in one process each")
     threads: int | None = Field(None, ge=1, description="CPU threads per process; null: as torch chooses")
+    prefetch: int | None = Field(
+        None,
+        ge=0,
+        description="batches that a thread assembles ahead of the present one; null: 2 for a GPU, none on CPUs, whose "
+        "threads are busy",
+    )
     tensorboard: bool = Field(True, description="also log for TensorBoard, where it is installed")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.batch_atoms is not None and self.batch_pairs is not None:
+            raise InputError("training.batch_atoms and training.batch_pairs exclude each other; set only one of them")
+        return self
 
 
 class RunConfig(Config):
@@ -150,7 +243,7 @@ class RunConfig(Config):
             raise InputError(
                 f"no readout predicts a label of the data (labels: {', '.join(found) or 'none'}{others}); "
                 "name a quantity, its key and its unit, such as energy=KEY:kcal/mol",
-                file=self.data.path,
+                file=self.data.place,
             )
         model = ModelConfig(representation=self.model.representation, readouts=readouts)
         return self.model_copy(update={"model": model, "atom_networks": AtomNetworkConfig()})

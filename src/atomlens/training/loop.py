@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,8 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from atomlens.coverage import KEY as COVERAGE
 from atomlens.coverage import Coverage
-from atomlens.data.batch import Batch
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource, prefetched
+from atomlens.data.dataset import Dataset
 from atomlens.data.quantities import QUANTITIES, quantity
 from atomlens.data.splits import Split
 from atomlens.data.system import AtomicSystem
@@ -40,6 +39,7 @@ from atomlens.training.memory import keep_freed_memory
 from atomlens.training.prepare import Material, build_model, prepare
 from atomlens.training.schedules import learning_rate
 from atomlens.training.tables import STEPS_BETWEEN, refine
+from atomlens.training.work import Shares, Work, batch_order, batches_ahead, run_identity
 
 CHECKPOINT = "checkpoint.safetensors"
 MODEL = "model.safetensors"
@@ -64,18 +64,10 @@ class _LossModule(nn.Module):
         super().__init__()
         self.model, self.weights, self.scales = model, weights, model.scales
 
-    def forward(self, work: _Work) -> Tensor:
+    def forward(self, work: Work) -> Tensor:
         wanted = {name: name in self.weights for name in ("forces", "stress")}
         outputs = self.model(work.batch, **wanted, differentiable=any(wanted.values()))
         return loss(outputs, work.targets, work.batch, self.weights, self.scales)
-
-
-class _Work:
-    """A batch with its targets, opaque to fabric, which would round the positions of a plain dataclass."""
-
-    def __init__(self, batch: Batch, targets: dict[str, Tensor], device: torch.device) -> None:
-        self.batch = batch.to(device)
-        self.targets = {name: value.to(device) for name, value in targets.items()}
 
 
 def train(
@@ -108,7 +100,7 @@ def train(
         config.write(folder / "run.yaml")  # first: with it the run can be resumed, whatever comes
     if not (folder / "split.json").is_file():
         split.save(folder / "split.json")
-    identity = _identity(config, data, split)
+    identity = run_identity(config, data, split)
     try:
         fabric.launch(partial(_run, config=config.training, material=material, folder=folder, identity=identity))
     except ProcessRaisedException as error:
@@ -135,14 +127,6 @@ def _fabric(config: RunConfig) -> Fabric:
     except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is one of these
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"training.accelerator '{settings.accelerator}' cannot be used here: {reason}") from None
-
-
-def _identity(config: RunConfig, data: Dataset, split: Split) -> str:
-    """A hash of everything that decides the weights; a checkpoint is only taken up under the same one."""
-    decisive = config.model_dump(mode="json", exclude={"data": True, "split": True})
-    for name in ("checkpoint_seconds", "tensorboard", "threads", "max_minutes"):
-        del decisive["training"][name]
-    return sha256(f"{decisive} {split.hash} {data.hash}".encode()).hexdigest()
 
 
 def _run(fabric: Fabric, config: TrainingConfig, material: Material, folder: Path, identity: str) -> None:
@@ -178,7 +162,7 @@ def seconds_per_step(config: RunConfig, systems: Sequence[AtomicSystem], repeats
     )
     model = build_model(config.model_copy(update={"references": None}), data)
     module = _LossModule(model, {"energy": 0.01, "forces": 1.0})
-    work = _Work(*BatchSource(data, model.cutoff, ["energy", "forces"]).batch(np.arange(len(data))), model.device)
+    work = Work(*BatchSource(data, model.cutoff, ["energy", "forces"]).batch(np.arange(len(data))), model.device)
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -204,8 +188,12 @@ class _Trainer:
         self.loss_module, self.optimizer = fabric.setup(_LossModule(self.model, self.weights), optimizer)
         self.progress = Progress()
         self._intervals: list[int] = []  # of the tables, when they were last measured
+        self._order = batch_order(config, self.train_source, fabric.world_size)
+        self._shares = Shares(self.train_source, self._order, fabric.global_rank, fabric.device)
+        self._ahead = batches_ahead(config, fabric.device)
         if (folder / CHECKPOINT).is_file():
             self.progress = load_checkpoint(folder / CHECKPOINT, self._modules(), self.optimizer.optimizer, identity)
+        self._batches = self._order.epoch(self.progress.epoch)
         self._started = time.monotonic() - self.progress.seconds
         self._saved = time.monotonic()
 
@@ -216,11 +204,12 @@ class _Trainer:
         if lead:
             rows, board = self.progress.rows, self.config.tensorboard
             log = TrainingLog(self.folder, self._validated, rows, tensorboard=board)
-        batches = self._batches_per_epoch()
-        total = self.config.epochs * batches
+        total = self.config.epochs * len(self._batches)
         with stop_requests() as stopping, track("training", total, "steps", self.progress.step) as bar:
             while not self._finished():
-                self._epoch(bar, batches, stopping)
+                left = self._batches[self.progress.batch :]
+                with closing(prefetched(self._shares.works(left), self._ahead)) as works:
+                    self._epoch(bar, works, stopping)
                 row = self._close_epoch(bar)
                 if log is not None:
                     log.append(row)
@@ -236,14 +225,12 @@ class _Trainer:
         stale = self.config.patience is not None and self.progress.stale >= self.config.patience
         return self.progress.epoch >= self.config.epochs or stale or self._share_done() >= 1.0
 
-    def _epoch(self, bar: Reporter, batches: int, stopping: Callable[[], bool]) -> None:
+    def _epoch(self, bar: Reporter, works: Iterator[tuple[Work, float]], stopping: Callable[[], bool]) -> None:
         progress, settings = self.progress, self.config
-        order = np.random.default_rng([settings.seed, progress.epoch]).permutation(len(self.train_source))
-        while progress.batch < batches and self._share_done() < 1.0:
+        while progress.batch < len(self._batches) and self._share_done() < 1.0:
             if progress.step % STEPS_BETWEEN == 0:
                 self._refine()
-            start = progress.batch * settings.batch_size
-            progress.loss_sum += self._step(order[start : start + settings.batch_size])
+            progress.loss_sum += self._step(*next(works))
             progress.batch += 1
             progress.step += 1
             bar.advance()
@@ -265,16 +252,12 @@ class _Trainer:
         """The first process's answer, so that all processes do the same."""
         return bool(self.fabric.broadcast(value)) if self.fabric.world_size > 1 else value
 
-    def _step(self, rows: np.ndarray) -> float:
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        share = rows[rank::world]
-        work = _Work(*self.train_source.batch(share), self.fabric.device)
+    def _step(self, work: Work, factor: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.progress.step, self._share_done())
         self.optimizer.zero_grad()
         with self._threads(work.batch.numbers.shape[0]):
-            # Gradients are averaged over processes; the factor makes that the average over structures.
-            loss = self.loss_module(work) * (len(share) * world / len(rows))
+            loss = self.loss_module(work) * factor
             self.fabric.backward(loss, inputs=_trained(self.model))
             if self.config.gradient_clip is not None:
                 self.fabric.clip_gradients(
@@ -320,9 +303,9 @@ class _Trainer:
             self.best.load_state_dict(self.averaged.state_dict())
         progress.stale = 0 if better else progress.stale + 1
         progress.epoch, progress.batch, progress.loss_sum, progress.rows = progress.epoch + 1, 0, 0.0, progress.rows + 1
+        self._batches = self._order.epoch(progress.epoch)
         bar.note(_describe(row))
-        if self.config.max_minutes is not None:
-            bar.expect(max(progress.step, round(progress.step / self._share_done())))
+        bar.expect(max(progress.step, round(progress.step / self._share_done())))
         return row
 
     @property
@@ -338,7 +321,7 @@ class _Trainer:
         wanted = {name: name in self.weights for name in ("forces", "stress")}
         sums = torch.zeros(2 + 2 * len(names), dtype=torch.float64)  # loss, structures; off, components by quantity
         for rows in batches_by_pairs(self.validation_source, indices, _VALIDATION_PAIRS):
-            work = _Work(*self.validation_source.batch(rows), self.fabric.device)
+            work = Work(*self.validation_source.batch(rows), self.fabric.device)
             with torch.no_grad():
                 outputs = self.averaged(work.batch, **wanted)
             found = [float(loss(outputs, work.targets, work.batch, self.weights, scales)) * len(rows), len(rows)]
@@ -393,19 +376,13 @@ class _Trainer:
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model, "averaged": self.averaged, "best": self.best}
 
-    def _batches_per_epoch(self) -> int:
-        full, rest = divmod(len(self.train_source), self.config.batch_size)
-        if self.config.batch_size < self.fabric.world_size:
-            raise InputError("training.batch_size is smaller than the number of devices; raise it")
-        # A last batch that leaves a process without a structure is dropped; the next epoch's order brings others there.
-        return full + (rest >= self.fabric.world_size)
-
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
     def _share_done(self) -> float:
         """How much of the training is done, by steps or by time, whichever is farther."""
-        done = self.progress.step / (self.config.epochs * self._batches_per_epoch())
+        batches = len(self._batches)  # with a budget of atoms or pairs, other epochs have more or fewer
+        done = (self.progress.epoch * batches + self.progress.batch) / (self.config.epochs * batches)
         if self.config.max_minutes is None:
             return done
         spent = self._seconds() / (60.0 * self.config.max_minutes)

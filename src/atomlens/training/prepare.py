@@ -11,7 +11,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.splits import SUBSETS, Split
 from atomlens.data.system import formula
 from atomlens.errors import InputError
@@ -143,7 +144,7 @@ def _provenance(
     facts = {key: value for key, value in data.metadata.items() if isinstance(value, str | int | float)}
     facts = {key: value for key, value in facts.items() if not isinstance(value, float) or np.isfinite(value)}
     return {
-        "data": {**facts, "file": Path(config.data.path).name, "hash": data.hash, "structures": len(data)},
+        "data": {**facts, "file": Path(config.data.place).name, "hash": data.hash, "structures": len(data)},
         "split": {
             "hash": split.hash,
             "method": split.method,

@@ -1,18 +1,16 @@
-"""What a file holds, before its units are known: the common form that every reader hands over."""
+"""What a piece of a file holds, before its units are known: the common form that every reader hands over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import ase
 import numpy as np
 
+from atomlens.data.dataset import Column
 from atomlens.data.quantities import Quantity
-from atomlens.data.system import total_charge
-from atomlens.data.units import same_unit
-from atomlens.errors import InputError
 
 CHARGE_KEYS = ("charge", "total_charge")
 
@@ -22,7 +20,10 @@ _VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 
 @dataclass(frozen=True)
 class Contents:
-    """Structures end to end (shapes as in `Dataset`, lengths in the file's unit) and the keys that may hold labels."""
+    """Structures end to end (shapes as in `Dataset`, lengths in the file's unit) and the keys that may hold labels.
+
+    A file comes in pieces of bounded size; a key may be missing from some of them.
+    """
 
     numbers: np.ndarray  # (atoms,)
     positions: np.ndarray  # (atoms, 3)
@@ -33,7 +34,9 @@ class Contents:
     keys: tuple[str, ...]
     units: Mapping[str, str]  # units that the file states, by key; "positions" for positions and cell
     load: Callable[[str, Quantity], np.ndarray]  # values of a key, one row per structure or atom, in the file's unit
+    column: Callable[[str], Column | None]  # the same of a key that labels nothing; None: there is no such row
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    first: int = 0  # number of the piece's first structure in the file
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Frame:
     pbc: np.ndarray  # (3,)
     values: Mapping[str, Any]
     units: Mapping[str, str]
+    per_atom: Collection[str] = ()  # keys with one row per atom
+    unclear: Collection[str] = ()  # keys of which only the shape tells whether they have
 
     @classmethod
     def from_atoms(cls, atoms: ase.Atoms, units: Mapping[str, str], *, results_stated: bool) -> Frame:
@@ -68,8 +73,12 @@ class Frame:
             pbc=atoms.pbc,
             values={**arrays, **atoms.info, **results},
             units={**(ase_units(results) if results_stated else {}), **units},
+            per_atom=(arrays.keys() - atoms.info.keys()) | (results.keys() & ATOM_RESULTS),
         )
 
+
+# ASE's names for results with one row per atom.
+ATOM_RESULTS = {"forces", "charges", "magmoms", "stresses", "atom_energies", "born_effective_charges"}
 
 # What ASE defines for its databases and for the results that it parses from programs.
 _ASE_UNITS = {
@@ -92,85 +101,19 @@ def known_units(units: Mapping[Any, Any]) -> dict[str, str]:
     return {str(key): unit for key, unit in units.items() if isinstance(unit, str) and unit.strip()}
 
 
-def from_frames(frames: Sequence[Frame], stated: Mapping[str, str] | None = None) -> Contents:
-    """Lay structures end to end.
-
-    Args:
-        frames: in the order of the file.
-        stated: units that hold for the whole file.
-
-    Raises:
-        InputError: there are none, one has a charge that is no number, or two state different units for one key.
-    """
-    if not frames:
-        raise InputError("holds no structures; give at least one")
-    keys = {key for frame in frames for key, value in frame.values.items() if _numeric(value)}
-
-    def load(key: str, kind: Quantity) -> np.ndarray:
-        rows = [_row(key, kind, frame, place) for place, frame in enumerate(frames)]
-        return np.concatenate(rows) if kind.per == "atom" else np.stack(rows)
-
-    return Contents(
-        numbers=np.concatenate([frame.numbers for frame in frames]),
-        positions=np.concatenate([frame.positions for frame in frames]),
-        n_atoms=np.array([len(frame.numbers) for frame in frames]),
-        cell=np.stack([frame.cell for frame in frames]),
-        pbc=np.stack([frame.pbc for frame in frames]),
-        charge=np.array([_charge(frame, place) for place, frame in enumerate(frames)]),
-        keys=tuple(sorted(keys - set(CHARGE_KEYS))),
-        units={**_common_units(frames), **(stated or {})},
-        load=load,
-    )
-
-
-def _charge(frame: Frame, place: int) -> float:
-    value = next((frame.values[key] for key in CHARGE_KEYS if key in frame.values), 0.0)
-    try:
-        return total_charge(np.squeeze(value).item() if isinstance(value, np.ndarray) and value.size == 1 else value)
-    except InputError as error:
-        raise error.at(structure=place) from None
-
-
-def _common_units(frames: Sequence[Frame]) -> dict[str, str]:
-    """The unit of each key, which must be stated alike by every structure that has the key."""
-    found: dict[str, str | None] = {}
-    for place, frame in enumerate(frames):
-        for key in {**frame.values, "positions": None}:
-            unit = frame.units.get(key)
-            first = found.setdefault(key, unit)
-            if first != unit and not (first and unit and same_unit(first, unit)):
-                raise InputError(
-                    f"states '{key}' in {unit or 'no unit'}, the structures before it in {first or 'no unit'}; "
-                    "write them in one unit",
-                    structure=place,
-                )
-    return {key: unit for key, unit in found.items() if unit is not None}
-
-
-def _numeric(value: Any) -> bool:
+def numeric(value: Any) -> bool:
+    """Whether something that a file says is a number or an array of numbers."""
     try:
         return not isinstance(value, str | dict) and np.asarray(value).dtype.kind in "fiu"
     except ValueError:  # a ragged list
         return False
 
 
-def _row(key: str, kind: Quantity, frame: Frame, place: int) -> np.ndarray:
-    """The values of one structure, NaN where it has none."""
-    atoms = len(frame.numbers)
-    needed = kind.shape if kind.per == "system" else (atoms, *kind.shape)
-    value = frame.values.get(key)
-    if value is None:
-        return np.full(needed, np.nan)
-    shaped = fit(np.asarray(value), needed) if _numeric(value) else None
-    if shaped is None and kind.name == "stress":
-        shaped = full_stress(np.asarray(value))
-    if shaped is None:
-        raise InputError(
-            f"the label '{kind.name}' (key '{key}') is {_described(value)} where numbers of shape {needed} are needed; "
-            "repair or remove the structure",
-            structure=place,
-        )
-    return shaped
+def column_type(values: np.ndarray) -> np.ndarray:
+    """Numbers as a column has them: int64 for whole ones, else float64."""
+    # What int64 cannot hold is no identifier that anybody needs to the last digit.
+    whole = values.dtype.kind == "i" or (values.dtype.kind == "u" and (not values.size or values.max() < 2**63))
+    return np.ascontiguousarray(values, dtype=np.int64 if whole else np.float64)
 
 
 def fit(values: np.ndarray, needed: tuple[int, ...]) -> np.ndarray | None:
@@ -180,11 +123,15 @@ def fit(values: np.ndarray, needed: tuple[int, ...]) -> np.ndarray | None:
     return values.reshape(needed).astype(np.float64, copy=False)
 
 
+def fit_tensors(values: np.ndarray, needed: tuple[int, ...]) -> np.ndarray | None:
+    """Tensors (..., 3, 3) whose nine numbers stand in one row, which their symmetry lets have only one order."""
+    if needed[-2:] != (3, 3):
+        return None
+    flat = fit(values, (*needed[:-2], 9))
+    return None if flat is None else flat.reshape(needed)
+
+
 def full_stress(values: np.ndarray) -> np.ndarray | None:
     """(3, 3) from six numbers in ASE's Voigt order xx yy zz yz xz xy; None where there are not six."""
     flat = fit(values, (6,))
     return None if flat is None else flat[_VOIGT].reshape(3, 3)
-
-
-def _described(value: Any) -> str:
-    return f"of shape {np.shape(value)}" if _numeric(value) else f"{value!r}"[:60]

@@ -17,29 +17,50 @@ import ase
 from ase.io.extxyz import read_extxyz
 from ase.io.formats import open_with_compression
 
-from atomlens.data.readers.ase_files import reason, translated
-from atomlens.data.readers.contents import Contents, Frame, from_frames
+from atomlens.data.readers.ase_files import reason, translated_steps
+from atomlens.data.readers.contents import Contents, Frame
+from atomlens.data.readers.frames import laid_out
 from atomlens.errors import InputError
+
+_LOOKED_AT = 1 << 18  # bytes
 
 FrameText = tuple[str, list[str]]  # the comment line and the lines of the atoms (and of cell vectors, if any)
 
 
-def read_extended_xyz(path: Path) -> Contents:
-    """Read plain or extended XYZ, compressed or not.
+def read_extended_xyz(path: Path, pieces_of: int | None) -> Iterator[Contents]:
+    """Read plain or extended XYZ, compressed or not, in pieces.
 
     Raises:
         InputError: names the structure, and where one line is at fault the atom.
     """
-    frames = []
-    with translated("extended XYZ"), open_with_compression(str(path)) as file:
+    return laid_out(translated_steps(_frames(path), "extended XYZ"), pieces_of)
+
+
+def _frames(path: Path) -> Iterator[Frame]:
+    with open_with_compression(str(path)) as file:
         for place, (comment, lines) in enumerate(_split(file)):
             try:
                 atoms = _parse(comment, lines)
             except Exception as error:  # ASE's parser raises every kind of exception
                 raise _diagnosis(comment, lines, place, error) from None
             units = _units(atoms.info.pop("units", ""))
-            frames.append(Frame.from_atoms(atoms, units, results_stated=False))
-    return from_frames(frames)
+            yield Frame.from_atoms(atoms, units, results_stated=False)
+
+
+def estimate_extended_xyz(path: Path) -> int | None:
+    """About how many structures there are, from the first and the size of the file; None for a compressed one."""
+    if path.suffix.lower() not in (".xyz", ".extxyz"):
+        return None
+    held = 0
+    with path.open("rb") as file:
+        start = file.read(_LOOKED_AT)
+    lines = start.splitlines(keepends=True)
+    place = 0
+    while place < len(lines) and lines[place].strip().isdigit():
+        place += 2 + int(lines[place])
+        held += place <= len(lines)
+    read = sum(map(len, lines[:place]))
+    return max(round(held * path.stat().st_size / read), held) if held else None
 
 
 def _split(file: IO[str]) -> Iterator[FrameText]:

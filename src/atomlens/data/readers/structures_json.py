@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from atomlens.data.readers.ase_files import read_database
-from atomlens.data.readers.contents import Contents, Frame, from_frames, known_units
+from atomlens.data.readers.contents import Contents, Frame, known_units
+from atomlens.data.readers.frames import laid_out
 from atomlens.errors import InputError
 from atomlens.files import read_json
 
@@ -17,7 +19,7 @@ JSON_FORMAT = "atomlens-structures"
 _STRUCTURE_KEYS = {"numbers", "positions", "cell", "pbc", "formula"}
 
 
-def read_structures_json(path: Path) -> Contents:
+def read_structures_json(path: Path, pieces_of: int | None) -> Iterator[Contents]:
     """Read what `write_dataset` wrote, or else an ASE database.
 
     Raises:
@@ -25,28 +27,38 @@ def read_structures_json(path: Path) -> Contents:
     """
     values = read_json(path)
     if not isinstance(values, dict) or values.get("format") != JSON_FORMAT:
-        return read_database(path)
+        return read_database(path, pieces_of)
     if values.get("format_version") != 1:
         raise InputError(f"has format version {values.get('format_version')}, this atomlens reads 1; write it again")
     stated, entries = values.get("units", {}), values.get("structures", [])
     if not isinstance(stated, dict) or not isinstance(entries, list):
         raise InputError("'units' is no object or 'structures' no list; write the file again")
     units = known_units(stated)
-    frames = []
+    metadata = values.get("metadata")
+    return laid_out(
+        _frames(entries, units, values.get("per_atom")),
+        pieces_of,
+        {key: unit for key, unit in units.items() if key == "positions"},
+        metadata if isinstance(metadata, dict) else {},
+    )
+
+
+def _frames(entries: list[Any], units: dict[str, str], per_atom: Any) -> Iterator[Frame]:
     for place, entry in enumerate(entries):
         try:
-            frames.append(_frame(entry, units))
+            frame = _frame(entry, units)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"cannot be read ({error!r}); write the file again", structure=place) from None
-    contents = from_frames(frames, {key: unit for key, unit in units.items() if key == "positions"})
-    metadata = values.get("metadata")
-    return replace(contents, metadata=metadata if isinstance(metadata, dict) else {})
+        if isinstance(per_atom, list):
+            yield replace(frame, per_atom=frozenset(map(str, per_atom)))
+        else:  # as it was written before it said so
+            yield replace(frame, unclear=frame.values.keys())
 
 
 def _frame(entry: dict[str, Any], units: dict[str, str]) -> Frame:
     values = {
         # JSON has no NaN: null stands for a label that is not known.
-        key: value if isinstance(value, str) else np.array(value, dtype=np.float64)
+        key: value if isinstance(value, str) else _numbers(value)
         for key, value in entry.items()
         if key not in _STRUCTURE_KEYS and value is not None
     }
@@ -59,3 +71,8 @@ def _frame(entry: dict[str, Any], units: dict[str, str]) -> Frame:
         values=values,
         units={key: unit for key, unit in units.items() if key in values},
     )
+
+
+def _numbers(value: Any) -> np.ndarray:
+    found = np.array(value)
+    return found if found.dtype.kind == "i" else np.array(value, dtype=np.float64)

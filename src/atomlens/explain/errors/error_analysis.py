@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from atomlens.data.dataset import BatchSource, Dataset
+from atomlens.data.batching import BatchSource
+from atomlens.data.dataset import Dataset
 from atomlens.data.quantities import quantity
 from atomlens.data.units import ENERGY_PER_ATOM, from_internal
 from atomlens.errors import InputError

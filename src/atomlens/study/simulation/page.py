@@ -27,7 +27,7 @@ class Told:
     kind: Kind
     title: str
     headline: str  # one sentence
-    settings: BaseModel
+    settings: BaseModel | None = None
     tiles: Sequence[Tile] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)  # for summary.json
     warnings: Sequence[str] | None = None  # of the guard; None: there was none
@@ -68,7 +68,7 @@ def write_page(
         "kind": told.kind,
         "headline": told.headline,
         **({} if simulated is None else {"model": models[0], "structures": simulated.file}),
-        "settings": told.settings.model_dump(mode="json"),
+        **({} if told.settings is None else {"settings": told.settings.model_dump(mode="json")}),
         **told.facts,
         "checks": written.checked(claims=False),
         "claims": written.checked(claims=True),
