@@ -20,7 +20,11 @@ import numpy as np
 from ase.build import bulk
 from ase.io import write
 from ase.lattice.hexagonal import Graphite
-from prepare import subset
+from run import stored
+
+from atomlens.data.writers import write_dataset
+from atomlens.study.data import open_data
+from atomlens.training import RunConfig
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1)
@@ -47,7 +51,7 @@ def trained(recipe, seed, archive, out):
             command("train", "--resume", "--out", folder)
         else:
             seeds = ("--set", f"split.seed={seed}", "--set", f"training.seed={seed}")
-            command("train", HERE / f"{recipe}.yaml", "--data", archive, "--out", folder, *seeds)
+            command("train", HERE / f"{recipe}.yaml", "--data", archive, *stored(recipe, out), "--out", folder, *seeds)
     return folder
 
 
@@ -58,6 +62,13 @@ def never_trained_on(runs, total):
         split = json.loads((folder / "split.json").read_text())
         free[split["train"]] = free[split["validation"]] = False
     return np.flatnonzero(free)
+
+
+def subset(arrays, chosen):
+    """The structures ``chosen`` of an archive in the flat layout."""
+    offsets = np.concatenate([[0], np.cumsum(arrays["n_atoms"])])
+    rows, atoms = np.concatenate([np.arange(offsets[k], offsets[k + 1]) for k in chosen]), offsets[-1]
+    return {name: value[rows if len(value) == atoms else chosen] for name, value in arrays.items()}
 
 
 def save(path, arrays):
@@ -87,19 +98,15 @@ def charges(data, out):
 
 
 def crystals(data, out):
-    archive = out / "crystals.npz"
-    if not archive.is_file():
-        made = [sys.executable, HERE / "prepare.py", "crystals", data / "materials_project.npz", archive]
-        subprocess.run(list(map(str, made)), check=True)
+    archive = data / "materials_project.npz"
     runs = [trained("materials_project_large", seed, archive, out) for seed in SEEDS]
     graphite = Graphite("C", latticeconstant={"a": 2.461, "c": 6.708})
     write(out / "crystals.xyz", [bulk("C"), graphite, bulk("NaCl", "rocksalt", a=5.64)], format="extxyz")
-    arrays = dict(np.load(archive))
-    free = np.random.default_rng(0).permutation(never_trained_on(runs, len(arrays["n_atoms"])))[:HELD_OUT]
-    held_out = save(out / "held_out_crystals.npz", subset(arrays, np.sort(free)))
-    labels = ("--label", "formation_energy=formation_energy:eV/atom")
-    words = ("--dataset", held_out, *labels, "--out", out / "explained_crystals")
-    command("explain", *runs, out / "crystals.xyz", *words)
+    known = open_data(RunConfig.read(runs[0] / "run.yaml").data)  # without rare elements, as the runs saw them
+    free = np.random.default_rng(0).permutation(never_trained_on(runs, len(known)))[:HELD_OUT]
+    held_out = out / "held_out_crystals.npz"
+    write_dataset(known.subset(np.sort(free)), held_out)
+    command("explain", *runs, out / "crystals.xyz", "--dataset", held_out, "--out", out / "explained_crystals")
 
 
 STUDIES = {"molecules": molecules, "charges": charges, "crystals": crystals}

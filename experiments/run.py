@@ -12,11 +12,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 from atomlens.data.quantities import quantity
 from atomlens.data.units import from_internal
 
 HERE = Path(__file__).parent
-# Recipe: the archive that it trains on, or how prepare.py makes it and from which.
+# Recipe: the archive that it trains on.
 DATA = {
     "md17_ethanol": "ethanol.npz",
     "qm7_dtnn": "qm7.npz",
@@ -29,24 +31,18 @@ DATA = {
     "qm9_mu_schnet": "qm9.npz",
     "qm9_mu_dtnn": "qm9.npz",
     "qm9_mu_bp": "qm9.npz",
-    "water": ("water", "water_dipole_polarizability.npz"),
-    "mlearn_silicon": ("silicon", "mlearn.npz"),
-    "mlearn_molybdenum": ("molybdenum", "mlearn.npz"),
-    "materials_project": ("crystals", "materials_project.npz"),
-    "materials_project_large": ("crystals", "materials_project.npz"),
+    "water": "water_dipole_polarizability.npz",
+    "mlearn_silicon": "mlearn.npz",
+    "mlearn_molybdenum": "mlearn.npz",
+    "materials_project": "materials_project.npz",
+    "materials_project_large": "materials_project.npz",
 }
 
 
-def archive(name, data, out):
-    """The archive of a recipe, made if it has to be."""
-    source = DATA[name]
-    if isinstance(source, str):
-        return data / source
-    kind, original = source
-    made = out / f"{kind}.npz"
-    if not made.is_file():
-        subprocess.run([sys.executable, HERE / "prepare.py", kind, data / original, made], check=True)
-    return made
+def stored(name, out):
+    """Where the store of a named data set goes: beside the runs, one for all recipes that share it."""
+    store = yaml.safe_load((HERE / f"{name}.yaml").read_text())["data"].get("store")
+    return [] if store is None else ["--set", f"data.store={out / store}"]
 
 
 def trained(name, data, out):
@@ -57,7 +53,7 @@ def trained(name, data, out):
         if (folder / "run.yaml").is_file():
             words += ["--resume", "--out", folder]
         else:
-            words += [HERE / f"{name}.yaml", "--data", archive(name, data, out), "--out", folder]
+            words += [HERE / f"{name}.yaml", "--data", data / DATA[name], *stored(name, out), "--out", folder]
         subprocess.run(list(map(str, words)), check=True)
     return json.loads((folder / "test.json").read_text())
 

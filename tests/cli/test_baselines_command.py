@@ -96,7 +96,7 @@ def test_an_unknown_baseline_is_refused(run, run_file, tmp_path):
 def test_data_and_labels_by_flags(run, run_file, archive, tmp_path):
     run_file.write_text("split: {train: 30, validation: 10, test: 15}\n")
     words = ("--data", archive, *LABELS, "--only", "mean", "--out", tmp_path / "out", "--json")
-    found = run("baselines", run_file, "--set", "data.check=off", *words)
+    found = run("baselines", run_file, "--set", 'data.check="off"', *words)
     assert found.code == 0, found.err
     assert json.loads(found.out)["labels"] == ["energy", "forces"]
 

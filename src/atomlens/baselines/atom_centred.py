@@ -10,7 +10,7 @@ import numpy as np
 from atomlens.baselines.descriptor import dense, optional, pieces
 from atomlens.data.batch import collate
 from atomlens.data.dataset import Dataset
-from atomlens.data.system import symbol
+from atomlens.data.system import AtomicSystem, symbol
 
 CUTOFF = 5.0  # Å
 RADIAL, ANGULAR = 6, 5  # basis functions of SOAP, and its highest angular momentum
@@ -50,7 +50,7 @@ def soap(data: Dataset, training: np.ndarray, title: str = "") -> np.ndarray:
     table = dense(len(data.numbers), made.get_number_of_features(), "SOAP")
     for rows, some in pieces(data, title):
         atoms = slice(data.offsets[rows.start], data.offsets[rows.stop])
-        found = made.create([system.to_ase() for system in some])
+        found = made.create([_inside(system) for system in some])
         table[atoms] = np.concatenate(found) if isinstance(found, list) else found.reshape(-1, table.shape[1])
     lengths = np.linalg.norm(table, axis=1, keepdims=True)
     table /= np.where(lengths > 0, lengths, 1.0)
@@ -74,6 +74,14 @@ def _soap_of(data: Dataset) -> Any:
         if made.get_number_of_features() <= _MOST:
             break
     return made
+
+
+def _inside(system: AtomicSystem) -> Any:
+    """A structure for dscribe, which misses images of atoms that lie outside of the cell."""
+    atoms = system.to_ase()
+    if atoms.pbc.any():
+        atoms.wrap()
+    return atoms
 
 
 def _atoms_of(data: Dataset, structures: np.ndarray) -> np.ndarray:
