@@ -24,15 +24,9 @@ def called(*words):
 
 
 def archive(name, asked):
-    """The archive of a set; the Materials Project's without rare elements."""
+    """The archive of a set, by its path in the folder of data or beside the others."""
     found = asked.data / SETS[name]
-    found = found if found.is_file() else asked.data / found.name
-    if name != "materials_project":
-        return found
-    made = asked.out / "crystals.npz"
-    if not made.is_file():
-        called(HERE.parent / "prepare.py", "crystals", found, made)
-    return made
+    return found if found.is_file() else asked.data / found.name
 
 
 def compared(name, asked):

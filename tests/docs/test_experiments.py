@@ -14,4 +14,5 @@ RECIPES = sorted((Path(__file__).parents[2] / "experiments").rglob("*.yaml"))
 def test_recipe_is_a_run_file(path):
     values = read_yaml(path)
     values["data"]["path"] = "given on the command line"
-    assert RunConfig.parse(values).data.labels
+    data = RunConfig.parse(values).data
+    assert data.labels or data.name

@@ -1,4 +1,4 @@
-"""From a run file's data section to structures: names, stores, references, rare elements, and faults before training."""
+"""From the data section of a run file to structures: names, stores, references, rare elements, faults."""
 
 import json
 
@@ -94,7 +94,7 @@ def test_rare_elements_are_left_out(capsys):
     assert [system.formula for system in kept] == ["H2O", "CH4", "C2H6O", "H2O"]
     assert "1 structures with rare elements are left out (N)" in capsys.readouterr().err
     assert without_rare_elements(kept, 2) is kept
-    with pytest.raises(InputError, match="lower data.rare_elements"):
+    with pytest.raises(InputError, match=r"lower data\.rare_elements"):
         without_rare_elements(data, 9)
 
 
@@ -150,3 +150,9 @@ def test_faults_are_told_where_that_is_wanted(rmd17, tmp_path, capsys):
 def test_nobody_looks_where_that_is_off(rmd17, tmp_path):
     turned_forces(rmd17)
     assert check_before_training(open_data(config(rmd17, tmp_path)), "off") is None
+
+
+def test_yaml_may_say_off_without_quotes():
+    assert DataConfig.parse({"path": "x.npz", "check": False}).check == "off"
+    with pytest.raises(InputError, match=r"check"):
+        DataConfig.parse({"path": "x.npz", "check": True})

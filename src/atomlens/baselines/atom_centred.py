@@ -16,7 +16,7 @@ CUTOFF = 5.0  # Å
 RADIAL, ANGULAR = 6, 5  # basis functions of SOAP, and its highest angular momentum
 _MOST = 2000  # numbers per atom of SOAP, before elements are drawn together
 _BATCH = 50  # structures
-_CONSTANT = 1e-8  # spread of a feature, relative to its largest value, that counts as none
+_LEAST = 0.1  # share of the median deviation that every feature is divided by at least
 
 
 def symmetry_functions(data: Dataset, training: np.ndarray, title: str = "") -> np.ndarray:
@@ -91,10 +91,15 @@ def _atoms_of(data: Dataset, structures: np.ndarray) -> np.ndarray:
 
 
 def _standardised(table: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Each column with mean 0 and deviation 1 over the training rows; those that do not vary become 0."""
+    """Each column with mean 0 and deviation 1 over the training rows; those that hardly vary keep a smaller one.
+
+    Divided by next to nothing, a function that training hardly excites would throw a test atom far off: with 400 frames
+    of ethanol, single errors of 57 kcal/mol.
+    """
     mean = table[training].mean(axis=0, dtype=np.float64)
     deviation = table[training].std(axis=0, dtype=np.float64)
-    varies = deviation > _CONSTANT * np.abs(table[training]).max(axis=0)
+    varying = deviation[deviation > 0]
+    least = _LEAST * np.median(varying) if len(varying) else 1.0
     table -= mean.astype(np.float32)
-    table *= np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0).astype(np.float32)
+    table /= np.maximum(deviation, least).astype(np.float32)
     return table

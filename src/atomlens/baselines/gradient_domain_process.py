@@ -55,8 +55,8 @@ def learn(given: dict[str, np.ndarray], report: Callable[[str, int, int], None])
     full = trainer.create_task(*_frames(given, "train"), *_frames(given, "validation"), sigma, _LAMBDA,
                                perms=permutations)  # fmt: skip
 
-    def assembling(current: int, total: int = 0, **_: Any) -> None:
-        if total > 1:
+    def assembling(current: int, total: int = 0, disp_str: str = "", **_: Any) -> None:
+        if disp_str.startswith("Assembling") and total > 1:
             report("kernel", current, total)
 
     model = trainer.train(full, callback=assembling)

@@ -73,7 +73,7 @@ def choose(
     """
     count = _FEW if kernel.cheap else _FEW_COSTLY
     few = train if len(train) <= count else np.sort(np.random.default_rng(0).permutation(train)[:count])
-    check_memory(8.0 * len(train) * (3 * len(train) + 2 * len(validation)), f"kernels of {len(train):,} structures")
+    check_memory(8.0 * len(train) * (4 * len(train) + 3 * len(validation)), f"kernels of {len(train):,} structures")
     tried: dict[str, Chosen] = {}
     with track(f"{title}: first search" if title else "", len(kernel.names) * len(_WIDTHS), "widths") as bar:
         for name in kernel.names:
@@ -182,7 +182,8 @@ def _solve(matrix: np.ndarray, values: np.ndarray, ridge: float) -> np.ndarray |
     """(K + λ I)⁻¹ y with λ a share of K's mean diagonal, K overwritten; None where that is not positive definite."""
     matrix[np.diag_indices_from(matrix)] += ridge * np.trace(matrix) / len(matrix)
     try:
-        factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+        # In LAPACK's order of rows and columns, and so without a copy; the matrix is symmetric.
+        factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
     except LinAlgError:
         return None
     return np.asarray(cho_solve(factor, values, check_finite=False))

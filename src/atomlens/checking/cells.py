@@ -6,8 +6,8 @@ import numpy as np
 from ase.data import covalent_radii
 
 from atomlens.checking.composition import composition_groups
-from atomlens.checking.distances import distances, median_per_structure, sound_structures
-from atomlens.checking.outcome import DataCheck, Outcome
+from atomlens.checking.distances import distances, median_per_structure, per_structure, sound_structures
+from atomlens.checking.outcome import DataCheck, Outcome, Status
 from atomlens.checking.places import named, share
 from atomlens.data.dataset import Dataset
 from atomlens.data.system import formula
@@ -16,7 +16,10 @@ from atomlens.wording import counted
 # Share of a cell that spheres of covalent radii fill: of 33,733 crystals 0.04 (hydrogen fluoride) to 1.58 (uranium),
 # and 0.006 of helium.
 _FULL, _OVERFULL, _EMPTY = 0.1, 1.7, 0.02
+_SURFACE = 0.02  # eV per atom above the highest crystal; clusters of hundreds of atoms have 0.3 and more
+_MOST_CLUSTERS = 1_000
 _SHORTEST = 1.2  # Å, of a lattice vector; the shortest of the crystals is 1.78 Å
+_CLASH = 0.55  # of covalent radii: no bond is shorter
 _NEAR = 0.5  # of covalent radii: atoms nearer than bonds
 _TRANSITION = np.concatenate([np.arange(21, 31), np.arange(39, 49), np.arange(57, 81), np.arange(89, 113)])
 
@@ -69,7 +72,7 @@ def _mixed(data: Dataset, periodic: np.ndarray) -> list[Outcome]:
     sizes = composition_groups(data, periodicity=False)
     times = np.bincount(sizes)
     of_cells = np.bincount(sizes, weights=periodic)
-    rows = np.flatnonzero(~periodic & (of_cells[sizes] > 0.5 * times[sizes]))
+    rows = np.flatnonzero(~periodic & (data.n_atoms > 1) & (of_cells[sizes] > 0.5 * times[sizes]))
     if not len(rows):
         words = (
             f"{counted(int(periodic.sum()), 'periodic structure')} and {counted(int((~periodic).sum()), 'open one')} "
@@ -80,7 +83,24 @@ def _mixed(data: Dataset, periodic: np.ndarray) -> list[Outcome]:
         f"{counted(len(rows), 'structure')} without a periodic cell among others of the same composition with one: "
         f"{named(data, rows)} ({formula(data[int(rows[0])].numbers)}). Give the cell, or remove them."
     )
-    return [Outcome("cells", "fault", words, rows, {"structures": len(rows)})]
+    status: Status = "fault" if _bound_as_crystals(data, rows, periodic, sizes).any() else "warning"
+    return [Outcome("cells", status, words, rows, {"structures": len(rows)})]
+
+
+def _bound_as_crystals(data: Dataset, rows: np.ndarray, periodic: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """(rows,) bool: the energy is that of the periodic structures of the composition, or not known.
+
+    Clusters have a surface, and a higher energy.
+    """
+    energy = np.asarray(data.labels.get("energy", data.labels.get("formation_energy", np.full(len(data), np.nan))))
+    per_atom = energy / data.n_atoms if "energy" in data.labels else energy
+    found = np.ones(len(rows), dtype=bool)
+    for place, row in enumerate(rows[:_MOST_CLUSTERS]):
+        alike = per_atom[periodic & (group == group[row])]
+        alike = alike[np.isfinite(alike)]
+        if len(alike) and np.isfinite(per_atom[row]):
+            found[place] = per_atom[row] < alike.max() + _SURFACE
+    return found
 
 
 def _fractional(data: Dataset, periodic: np.ndarray) -> list[Outcome]:
@@ -115,7 +135,10 @@ def _sizes(data: Dataset, filled: np.ndarray) -> list[Outcome]:
             f"Cells too small for their atoms in {named(data, rows)}: shortest lattice vector "
             f"{lengths[rows[0]]:.2f} Å, {volume:.3g} Å³ per atom. Is the unit of the cell right?"
         )
-        outcomes.append(Outcome("cells", "fault", words, rows, {"structures": len(rows)}))
+        # Metals under pressure and chains of hydrogen have small cells, too; in a wrong unit atoms meet their images.
+        nearest = per_structure(np.fmin, distances(data).ratio, data)[rows]
+        status: Status = "fault" if (nearest < _CLASH).any() else "warning"
+        outcomes.append(Outcome("cells", status, words, rows, {"structures": len(rows)}))
     rows = np.flatnonzero(bulk & (filled < _EMPTY) & ~noble)
     if len(rows):
         rows = rows[np.argsort(filled[rows], kind="stable")]

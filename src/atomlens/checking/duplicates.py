@@ -29,6 +29,8 @@ _MOST_CRYSTALS = 5_000  # pairs, each of which needs two searches for neighbours
 _LARGEST = 200  # atoms whose distances are all formed for looking up
 _AT_ONCE = 1 << 19
 _NOISE, _GRAVE = 0.02, 0.25  # of a label's spread: above it labels of equal structures differ, or contradict each other
+_STIFF, _PULL, _RELATIVE = 60.0, 5.0, 10.0  # eV/Å² of bonds, eV/Å on each atom, 1/Å of other labels
+_FORCE_NOISE, _ENERGY_NOISE, _LABEL_NOISE = 1e-3, 1e-5, 1e-3  # eV/Å, eV per atom, and share of the label
 _REACH, _NEAREST = 5.0, 24  # Å, and how many neighbours of each atom within it, by which crystals are compared
 
 
@@ -192,7 +194,10 @@ def check_duplicates(data: Dataset) -> list[Outcome]:
     """Whether structures occur more than once, and what their labels say of it."""
     found = twins(data)
     equal, near = found.difference < EQUAL, found.difference >= EQUAL
-    outcomes = [*_equal(data, found.pairs[equal]), *_near(data, found.pairs[near], found.difference[near])]
+    outcomes = [
+        *_equal(data, found.pairs[equal], found.difference[equal]),
+        *_near(data, found.pairs[near], found.difference[near]),
+    ]
     if not found.complete:
         words = "There were more candidates than could be compared; the most similar pairs were."
         outcomes.append(Outcome("duplicates", "note", words))
@@ -202,7 +207,7 @@ def check_duplicates(data: Dataset) -> list[Outcome]:
     return [Outcome("duplicates", "ok", words)]
 
 
-def _equal(data: Dataset, pairs: np.ndarray) -> list[Outcome]:
+def _equal(data: Dataset, pairs: np.ndarray, difference: np.ndarray) -> list[Outcome]:
     if not len(pairs):
         return []
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(data), len(data)))
@@ -219,7 +224,9 @@ def _equal(data: Dataset, pairs: np.ndarray) -> list[Outcome]:
     facts = {"structures": len(concerned), "too_many": extra, "pairs": len(pairs)}
     outcomes = [Outcome("duplicates", "warning", words, concerned, facts)]
     groups = composition_groups(data)
-    return outcomes + [outcome for name in data.labels for outcome in _labels_differ(data, pairs, name, groups)]
+    return outcomes + [
+        outcome for name in data.labels for outcome in _labels_differ(data, pairs, difference, name, groups)
+    ]
 
 
 def _in_a_row(pairs: np.ndarray) -> str:
@@ -227,7 +234,9 @@ def _in_a_row(pairs: np.ndarray) -> str:
     return f"; {row:,} of the pairs follow each other, like repeated frames" if row > 1 else ""
 
 
-def _labels_differ(data: Dataset, pairs: np.ndarray, name: str, groups: np.ndarray) -> list[Outcome]:
+def _labels_differ(
+    data: Dataset, pairs: np.ndarray, difference: np.ndarray, name: str, groups: np.ndarray
+) -> list[Outcome]:
     """What the labels of equal structures differ by, against how much the label varies."""
     values = _comparable(data, name)
     off = np.abs(values[pairs[:, 0]] - values[pairs[:, 1]])
@@ -235,7 +244,8 @@ def _labels_differ(data: Dataset, pairs: np.ndarray, name: str, groups: np.ndarr
     spread = _spread(groups, values)
     if not known.any() or spread == 0.0:
         return []
-    wrong = np.flatnonzero(known & (off > _NOISE * spread))
+    explained = _explained(data, pairs, difference, name, values)
+    wrong = np.flatnonzero(known & (off > np.maximum(_NOISE * spread, explained)))
     if not len(wrong):
         return []
     wrong = wrong[np.argsort(-off[wrong], kind="stable")]
@@ -250,6 +260,18 @@ def _labels_differ(data: Dataset, pairs: np.ndarray, name: str, groups: np.ndarr
     )
     facts = {"label": name, "pairs": len(wrong), "largest_difference": float(off[wrong[0]]), "unit": unit}
     return [Outcome("duplicates", status, words, np.unique(pairs[wrong]), facts)]
+
+
+def _explained(data: Dataset, pairs: np.ndarray, difference: np.ndarray, name: str, values: np.ndarray) -> np.ndarray:
+    """(pairs,) how much a label may differ as structures are not quite equal, or calculations not quite converged.
+
+    Finite displacements of 0.001 Å, as for vibrations, differ by less than what counts as equal.
+    """
+    if name == "forces":
+        return _STIFF * difference + _FORCE_NOISE
+    if name == "energy":
+        return data.n_atoms[pairs[:, 0]] * (_PULL * difference + _ENERGY_NOISE)
+    return (_RELATIVE * difference + _LABEL_NOISE) * float(np.nanmedian(np.abs(values)))
 
 
 def _comparable(data: Dataset, name: str) -> np.ndarray:

@@ -23,6 +23,7 @@ _HARTREE: float = ase_units.Hartree
 # An energy cannot lie below that of all electrons and bonds. Relativity lowers the total of uranium by 9 %.
 _LOWEST_RATIO, _LOWEST_BOND = 1.25, 12.0  # times the free atoms' total, and eV per atom
 _ALL_ELECTRON = 0.03  # of molecules from the formula for their free atoms
+_CLOSELY = 0.015  # of molecules of carbon and heavier atoms from the same, with their bonds
 _TERM = 0.08  # of one element's term, which takes its bonds up
 # Terms of elements in eV where energies are measured from free atoms. Of organic molecules -3 (H), -6.7 (C), -4.3
 # (N, O), -3.3 (S); of metals and semiconductors -1.8 (Li) to -10.5 (Mo).
@@ -153,6 +154,8 @@ def _of_all_electrons(data: Dataset, values: np.ndarray, fit: CompositionFit, fa
     """Totals of all electrons in a larger unit than eV, or with the other sign."""
     ratio = facts["of_all_electrons"]
     mistake = _nearest(abs(ratio), _ALL_ELECTRON) if abs(abs(ratio) - 1) > _ALL_ELECTRON else None
+    if mistake is not None and mistake.factor < 1.0 and abs(abs(ratio) / mistake.factor - 1) > _CLOSELY:
+        mistake = None  # valence electrons alone have any share of the total of all
     if mistake is None:
         return ("fault", _WRONG_SIGN) if abs(ratio + 1) < _ALL_ELECTRON else None
     heavy = [(z, t) for z, t, r in zip(fit.elements, fit.terms, fit.resolved, strict=True) if r and z > 2]
@@ -164,6 +167,8 @@ def _of_all_electrons(data: Dataset, values: np.ndarray, fit: CompositionFit, fa
         f"atoms: {mistake.looks}. State the right unit."
     )
     heat = _thermal(data, values, fit)
+    if not off and mistake.factor < 1.0 and heat is not None and 1 / _THERMAL < heat[1] < _THERMAL:
+        return None  # totals of the valence electrons alone: water by GFN2-xTB has 0.074 of all, and a Ry is 0.0735 Ha
     same = heat is not None and abs(np.log(heat[1] / mistake.factor)) < np.log(2.0)
     return ("fault" if len(off) > 1 or same else "warning"), words
 

@@ -46,7 +46,7 @@ def exchanged_rows(data: Dataset, structures: np.ndarray, limit: float) -> Excha
     if pair is not None:
         order = _exchange(size, pair)
         mended = (
-            float((_left_over(arms, forces[:, order]) < limit).mean()) * len(alike) / min(len(structures), _MOST_FRAMES)
+            float((left_over(arms, forces[:, order]) < limit).mean()) * len(alike) / min(len(structures), _MOST_FRAMES)
         )
         if len(structures) > 1 and mended > _MENDED:
             return Exchange(
@@ -92,7 +92,7 @@ def _exchange(size: int, pair: tuple[int, int]) -> list[int]:
     return order
 
 
-def _left_over(arms: np.ndarray, forces: np.ndarray) -> np.ndarray:
+def left_over(arms: np.ndarray, forces: np.ndarray) -> np.ndarray:
     """(frames,) torque over what random forces of the size would leave."""
     torque = np.linalg.norm(np.cross(arms, forces).sum(axis=1), axis=1)
     return np.asarray(torque / _random_torque(arms, forces))
@@ -131,6 +131,6 @@ def _whole(arms: np.ndarray, forces: np.ndarray, limit: float) -> list[int] | No
     direction = np.linalg.eigh(stacked.T @ stacked)[1][:, 0].reshape(size, size)
     for sign in (1.0, -1.0):
         rows = linear_sum_assignment(-sign * direction)[1]
-        if float((_left_over(arms, forces[:, rows]) < limit).mean()) > _MENDED:
+        if float((left_over(arms, forces[:, rows]) < limit).mean()) > _MENDED:
             return [int(atom) for atom in np.argsort(rows)]
     return None

@@ -8,6 +8,7 @@ import numpy as np
 from ase import units as ase_units
 
 from atomlens.checking.energies import Mistake
+from atomlens.checking.force_energy import follow_energies
 from atomlens.checking.outcome import DataCheck, Outcome
 from atomlens.checking.springs import STIFFNESS, Spring, springs
 from atomlens.data.dataset import Dataset
@@ -48,12 +49,11 @@ def check_forces(data: Dataset) -> list[Outcome]:
         "springs": {f"{symbol(each.partner)}-H": vars(each) for each in found},
     }
     if mean_square == 0.0:
-        words = "All forces are zero: they are no labels. Leave them out."
-        return [Outcome("forces", "fault", words, facts=facts)]
+        return [_zero(data, known, facts)]
     words = f"Components have a root mean square of {mean_square:.3g} eV/Å"
     sure = [each for each in found if abs(each.correlation) > _SURE]
     if sure:
-        return [_of_springs(sure, words, facts)]
+        return [_of_springs(data, sure, words, facts)]
     if mean_square > _STRONG:
         guess = f"{words}, more than of molecules at some thousand kelvin: is the unit right?"
         return [Outcome("forces", "warning", guess, facts=facts)]
@@ -62,7 +62,16 @@ def check_forces(data: Dataset) -> list[Outcome]:
     ]
 
 
-def _of_springs(found: list[Spring], words: str, facts: dict[str, Any]) -> Outcome:
+def _zero(data: Dataset, known: np.ndarray, facts: dict[str, Any]) -> Outcome:
+    """Free atoms have no forces, nor have crystals by symmetry; molecules do."""
+    of_molecules = np.logical_or.reduceat(known, data.offsets[:-1]) & (data.n_atoms > 1) & ~data.pbc.any(axis=1)
+    if of_molecules.any():
+        return Outcome("forces", "fault", "All forces are zero: they are no labels. Leave them out.", facts=facts)
+    words = "All forces are zero, as they are on free atoms and by symmetry in crystals: there is nothing to learn."
+    return Outcome("forces", "note", words, facts=facts)
+
+
+def _of_springs(data: Dataset, found: list[Spring], words: str, facts: dict[str, Any]) -> Outcome:
     ratio = float(np.median([each.stiffness / STIFFNESS[each.partner] for each in found]))
     facts |= {"stiffness_over_textbook": ratio}
     each = max(found, key=lambda spring: spring.bonds)
@@ -74,6 +83,12 @@ def _of_springs(found: list[Spring], words: str, facts: dict[str, Any]) -> Outco
     mistake = min(MISTAKES, key=lambda entry: abs(np.log(size / entry.factor)))
     guess = f": {mistake.looks}" if 1 / _BAND < size / mistake.factor < _BAND else ": their unit is wrong"
     off = guess if not _SOFT < size < _STIFF else ""
+    if size < _SOFT and follow_energies(data):
+        sentence = (
+            f"{words}; {spring}. As energies change by what the forces say, the labels are differences of two levels of "
+            "theory, or both of them are in a wrong unit."
+        )
+        return Outcome("forces", "warning", sentence, facts=facts)
     if ratio < 0:
         sentence = (
             f"{words}; {spring}: forces push stretched bonds apart, their sign is reversed{off}. Change the sign."

@@ -10,6 +10,7 @@ import numpy as np
 from ase import units as ase_units
 
 from atomlens.checking.distances import distances, median_per_structure
+from atomlens.checking.distorted import excused
 from atomlens.checking.outcome import DataCheck, Outcome, Status
 from atomlens.checking.places import named
 from atomlens.data.dataset import Dataset
@@ -27,6 +28,7 @@ _SET_SHORT, _SET_LONG = 0.7, 1.4
 _ENOUGH = 100  # atoms of an element, of which it is known what is usual
 _BAND = 1.32  # how far the median of one structure may be from 1 after the right unit is put in
 _GAP = 1.12  # between neighbouring ratios, where structures are pulled apart step by step
+_MOST_OF_THEM = 0.8  # share of the structures that a mistake of the whole set explains
 _FEWEST_ATOMS = 3  # two atoms may be pulled apart on purpose
 _NOBLE = np.array([2, 10, 18, 36, 54, 86])
 
@@ -123,14 +125,22 @@ def _whole_set(
         "again."
     )
     far = np.argsort(-np.abs(np.log(np.where(np.isfinite(values), values, 1.0))), kind="stable")
-    status: Status = "warning" if small or mistake is None else "fault"
+    status: Status = "fault" if mistake and not small and _shared(data, values, mistake) else "warning"
     facts = {**facts, **({"factor": mistake.factor} if mistake else {})}
     return Outcome("lengths", status, words, far[: int(np.isfinite(values).sum())], facts, figures)
+
+
+def _shared(data: Dataset, values: np.ndarray, mistake: Mistake) -> bool:
+    """Whether nearly all structures share the mistake; chains of hydrogen are pulled apart on purpose."""
+    known = np.isfinite(values)
+    right = values[known] / mistake.factor
+    return bool(((right > SHORT) & (right < LONG)).mean() > _MOST_OF_THEM and (data.numbers != 1).any())
 
 
 def _single(data: Dataset, values: np.ndarray, strange: np.ndarray) -> list[Outcome]:
     """Structures whose lengths are unlike all others', one outcome per mistake that explains them."""
     groups: dict[str, list[int]] = {}
+    on_purpose = excused(data)
     for index in strange:
         mistake = mistake_of(float(values[index]))
         groups.setdefault(mistake.looks if mistake else "", []).append(int(index))
@@ -138,7 +148,11 @@ def _single(data: Dataset, values: np.ndarray, strange: np.ndarray) -> list[Outc
     for looks, members in groups.items():
         rows = np.array(members)
         rows = rows[np.argsort(-np.abs(np.log(values[rows])), kind="stable")]
-        sure = bool(looks) and (data.n_atoms[rows] >= _FEWEST_ATOMS).any() and not _bridged(values, rows)
+        sure = (
+            bool(looks)
+            and ((data.n_atoms[rows] >= _FEWEST_ATOMS) & ~on_purpose[rows]).any()
+            and not _bridged(values, rows)
+        )
         words = (
             f"Nearest atoms of {named(data, rows)} are {values[rows[0]]:.2f} times as far apart as is usual for their "
             f"elements in this set{f': {looks}' if looks else ''}. "

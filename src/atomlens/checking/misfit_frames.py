@@ -17,6 +17,9 @@ _EXPLAINS = 0.25  # a change of one label explains a misfit that it brings down 
 _FEWEST = 3  # pairs of a frame that is judged
 _MOST_SHARE = 0.2  # of more frames than this none is an exception
 _MOST = 200
+# Of the derivative's change along the way, which is of the second order, the third leaves 0.1 and less even on the wall
+# of a dimer's curve: what is beyond is no end of a scan, whose neighbours all lie on one side.
+_BEYOND_THIRD, _OTHER_FACTOR = 0.2, 1.5
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Misfit:
     kind: Literal["sign", "factor", "energy", "other"]
     size: float  # eV that the energy is off; of a factor, the factor
     deviations: float
+    sure: bool = False  # more than the third order of the energy can explain
 
 
 def misfit_frames(pairs: FramePairs, slope: float) -> list[Misfit]:
@@ -68,6 +72,11 @@ def _explained(
     before = float(np.median(np.abs(residual) / spread))
     if before < _MISFIT:
         return None
+    missing = float(np.median(np.abs(residual)))
+
+    def beyond(own_path: np.ndarray) -> bool:
+        """Whether more is missing than the third order leaves, once this frame's labels are put right."""
+        return missing > _BEYOND_THIRD * abs(slope) * float(np.median(np.abs(other - own_path)))
 
     def after(corrected: np.ndarray) -> float:
         return float(np.median(np.abs(corrected) / spread)) / before
@@ -79,13 +88,14 @@ def _explained(
     scaled = energy - 0.5 * slope * (other + factor * own)
     tried: list[tuple[float, Misfit]] = [
         # A sign is the simplest mistake, so it is believed before a number that was fitted.
-        (0.5 * after(turned), Misfit(structure, "sign", -1.0, deviations)),
-        (after(residual - shift), Misfit(structure, "energy", -shift, deviations)),
+        (0.5 * after(turned), Misfit(structure, "sign", -1.0, deviations, beyond(-own))),
+        (after(residual - shift), Misfit(structure, "energy", -shift, deviations, beyond(own))),
     ]
     if factor > 0.0:
-        tried.append((after(scaled), Misfit(structure, "factor", 1.0 / factor, deviations)))
+        sure = abs(np.log(factor)) > np.log(_OTHER_FACTOR) and beyond(factor * own)
+        tried.append((after(scaled), Misfit(structure, "factor", 1.0 / factor, deviations, sure)))
     left, best = min(tried, key=lambda entry: entry[0])
-    if left < _EXPLAINS:
+    if left < _EXPLAINS and (best.sure or before > _FAR_OFF):
         return best
     if before > _FAR_OFF:
         return Misfit(structure, "other", float(np.median(np.abs(residual))), deviations)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from atomlens.checking.force_energy import follow_energies
 from atomlens.checking.force_rows import exchanged_rows
 from atomlens.checking.outcome import DataCheck, Outcome, Status
 from atomlens.checking.places import named, share
@@ -23,6 +24,9 @@ _AT_ONCE = 5_000
 # on a grid, 1e-4; MD17's ethanol has 1e-3, and a network learns forces to 3e-3.
 _NOTE, _WARNING, _FAULT = 5e-5, 5e-4, 0.1
 _ROUNDING = 3.0  # times what rounding leaves over is still rounding
+_LEAST_FAULT = 0.02  # eV/Å on each atom: of relaxed structures all that is left is noise
+_REST = 0.05  # eV/Å: smaller forces on the atoms of a set are those of relaxed structures
+_VANISHING = 1e-7  # eV/Å: forces that are none by symmetry
 _COARSE = 1e-3  # a rounding of forces to this share of their size is worth knowing
 _STANDS_OUT = 10.0  # times what is usual in the set
 _TURNS_ONLY = 0.1  # share of the torque's error below which a net force counts for none
@@ -62,12 +66,12 @@ def net_sums(data: Dataset, seed: int = 0) -> Sums:
     force, torque, lever, squares = (np.concatenate(column) for column in zip(*parts, strict=True))
     atoms = data.n_atoms[rows]
     size = float(np.sqrt(squares.sum() / atoms.sum()))
-    # A structure at rest has no forces to compare with, but the same errors as the others.
-    typical = np.maximum(np.sqrt(squares / atoms), size) if size else np.ones(len(rows))
+    # A structure at rest has no forces to compare with, but the same errors as the others; so have sets of such.
+    typical = np.maximum(np.sqrt(squares / atoms), max(size, _REST)) if size else np.ones(len(rows))
     torque[data.pbc[rows].any(axis=1)] = np.nan
     step = rounding_step(data)
     # A rounded number is off by step / sqrt(12), and a force has three.
-    rounded = _ROUNDING * 0.5 * step
+    rounded = max(_ROUNDING * 0.5 * step, _VANISHING)
     beyond = (force > rounded * np.sqrt(atoms)) | (np.nan_to_num(torque) > rounded * lever)
     return Sums(rows, force, torque, force / (np.sqrt(atoms) * typical), torque / (lever * typical), beyond, size, step)
 
@@ -125,7 +129,7 @@ def check_net_force(data: Dataset) -> list[Outcome]:
     usual = float((sums.beyond & (sums.error > _NOTE)).mean()) > 0.5
     single = np.flatnonzero(sums.beyond & (sums.error > max(_WARNING, _STANDS_OUT * typical)))
     single = single[np.argsort(-sums.error[single], kind="stable")]
-    outcomes = [_usual(sums, typical)] if usual else []
+    outcomes = [_usual(data, sums, typical)] if usual else []
     if len(single):
         outcomes.append(_single(data, sums, single))
     return outcomes or [_fine(data, sums)]
@@ -158,20 +162,43 @@ def _wrong_rows(data: Dataset, sums: Sums) -> Outcome | None:
     return Outcome(_NAME, "fault", words, rows, facts, {"net_force": partial(_figure, sums)})
 
 
-def _usual(sums: Sums, typical: float) -> Outcome:
+def _held(data: Dataset, rows: np.ndarray) -> np.ndarray:
+    """(rows,) bool: some atoms feel no force at all, as those that were held fixed, and others do."""
+    zero = (np.asarray(data.labels["forces"]) == 0.0).all(axis=1)
+    some, every = (reduction.reduceat(zero, data.offsets[:-1]) for reduction in (np.logical_or, np.logical_and))
+    return np.asarray((some & ~every)[rows])
+
+
+def _meant(data: Dataset, sums: Sums, typical: float, *, grave: bool) -> str:
+    """Why net forces may be right, as the last sentence; empty where nothing says so."""
+    if grave and typical * max(sums.size, _REST) < _LEAST_FAULT:
+        return "The structures are relaxed, and what is left is noise of the labels."
+    if _held(data, sums.rows).mean() > 0.5:
+        return "Some atoms feel no force at all: they were held fixed, and their forces left out. Compute these, too."
+    if grave and follow_energies(data):
+        return "But energies change by what the forces say: an outer field acts, or surroundings that are not there."
+    return ""
+
+
+def _usual(data: Dataset, sums: Sums, typical: float) -> Outcome:
     """About a set whose structures have net forces or torques as a rule."""
     status: Status = "fault" if typical > _FAULT else "warning" if typical > _WARNING else "note"
-    advice = {
-        "note": "Less than a network learns forces to.",
-        "warning": "The labels are noisy (loosely converged calculations, or rounded): no energy has such forces, and "
-        "no "
-        "model that conserves energy gets below it. Prefer labels that were computed again (for MD17: rMD17), or "
-        "subtract "
-        "the net force.",
-        "fault": "Without an outer field or atoms held fixed no energy has such forces: they belong to other "
-        "structures, "
-        "or stand beside wrong atoms.",
-    }[status]
+    meant = "" if status == "note" else _meant(data, sums, typical, grave=status == "fault")
+    status = "warning" if meant else status
+    advice = (
+        meant
+        or {
+            "note": "Less than a network learns forces to.",
+            "warning": "The labels are noisy (loosely converged calculations, or rounded): no energy has such forces, and "
+            "no "
+            "model that conserves energy gets below it. Prefer labels that were computed again (for MD17: rMD17), or "
+            "subtract "
+            "the net force.",
+            "fault": "Without an outer field or atoms held fixed no energy has such forces: they belong to other "
+            "structures, "
+            "or stand beside wrong atoms.",
+        }[status]
+    )
     words = (
         f"{_net(sums)} (root mean square of {counted(len(sums.rows), 'structure')}) where there should be none; "
         "forces on "
@@ -196,7 +223,10 @@ def _single(data: Dataset, sums: Sums, single: np.ndarray) -> Outcome:
         "forces on "
         f"atoms are {_shown(sums.size, 'force')}. Some force on them is wrong: compute them again or leave them out."
     )
-    status: Status = "fault" if sums.error[worst] > _FAULT else "warning"
+    alone = (
+        (sums.error[single] > _FAULT) & (sums.error[single] * max(sums.size, _REST) > _LEAST_FAULT) & ~_held(data, rows)
+    )
+    status: Status = "fault" if alone.any() else "warning"
     facts = _facts(sums) | {"structures": len(rows), "of": what, "largest": value}
     return Outcome(_NAME, status, words, rows, facts, {"net_force": partial(_figure, sums)})
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atomlens.checking.composition import fit_composition
+from atomlens.checking.distorted import unusual_shape
 from atomlens.checking.energies import MISTAKES
 from atomlens.checking.outcome import DataCheck, Outcome, Status
 from atomlens.checking.places import atom_named, named, place, share, structure_of
@@ -130,15 +131,20 @@ def _of_structures(data: Dataset, name: str, values: np.ndarray) -> list[Outcome
         f"{off[first]:+.3g} {unit} from what its composition leads to expect ({apart.size[0]:,.0f} deviations){guess}. "
         "Look at them before training."
     )
-    status: Status = "warning"
-    if name == "energy" and abs(off[first]) > _GRAVE * data.n_atoms[first]:
-        status = "fault"
+    grave = name == "energy" and _impossible(data, off, apart.rows).any()
+    status: Status = "fault" if grave else "warning"
     facts |= {
         "places": [place(data, int(row)) for row in apart.rows[:20]],
         "largest_off": float(off[first]),
         "unit": unit,
     }
     return [Outcome("outliers", status, words, apart.rows, facts, _drawing(name, residuals, apart))]
+
+
+def _impossible(data: Dataset, off: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(rows,) bool: energies that no chemistry has; those of atoms pushed together or pulled apart may be high."""
+    on_purpose = unusual_shape(data)[rows] & (off[rows] > 0.0)
+    return np.asarray((np.abs(off[rows]) > _GRAVE * data.n_atoms[rows]) & ~on_purpose)
 
 
 def _guess(value: float, expected: float) -> str:

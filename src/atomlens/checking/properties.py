@@ -10,7 +10,7 @@ from ase import units as ase_units
 from ase.data import atomic_masses
 
 from atomlens.checking.energies import COMMON_MISTAKES, Mistake
-from atomlens.checking.outcome import DataCheck, Outcome
+from atomlens.checking.outcome import DataCheck, Outcome, Status
 from atomlens.checking.places import named
 from atomlens.data.dataset import Dataset
 from atomlens.data.quantities import quantity
@@ -179,8 +179,11 @@ def _agreements(data: Dataset) -> list[Outcome]:
     if {"homo", "lumo"} <= set(labels):
         wrong = np.flatnonzero(labels["lumo"] < labels["homo"])
         if len(wrong):
+            # Of single molecules it may be so: states that were not filled from below, or hardly a gap.
+            exchanged = len(wrong) > 0.5 * len(data.known(["homo"]).nonzero()[0])
             words = f"The LUMO lies below the HOMO in {named(data, wrong)}: are they exchanged?"
-            outcomes.append(Outcome("properties", "fault", words, wrong, {"structures": len(wrong)}))
+            status: Status = "fault" if exchanged else "warning"
+            outcomes.append(Outcome("properties", status, words, wrong, {"structures": len(wrong)}))
     if {"dipole", "dipole_magnitude"} <= set(labels):
         off = labels["dipole_magnitude"] - np.linalg.norm(labels["dipole"], axis=1)
         outcomes.append(

@@ -6,7 +6,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from atomlens.checking.composition import composition_groups
 from atomlens.checking.distances import LINK, Distances, distances, per_structure
+from atomlens.checking.distorted import excused, forced
 from atomlens.checking.outcome import DataCheck, Outcome
 from atomlens.checking.places import atom_named, named, share, structure_of
 from atomlens.data.dataset import Dataset
@@ -17,10 +19,10 @@ from atomlens.wording import counted
 
 # Shares of the sum of covalent radii. The shortest distance of 33,733 crystals is 0.63 of it, of hot and strained
 # metals 0.61, of molecules at 500 K 0.78; multiple bonds between metals go down to 0.58.
-_CLOSE, _IMPOSSIBLE = 0.55, 0.4
-_STRONG = 20.0  # eV/Å; labelled forces beyond say that atoms were pushed together on purpose
+_CLOSE, _IMPOSSIBLE, _AS_CLOSE = 0.55, 0.4, 0.95
 _STRAY, _STRAY_DISTANCE = 2.5, 3.0  # times the radii, and in Å: an atom without neighbours
 _NOBLE = np.array([2, 10, 18, 36, 54, 86])
+_BOND_RANGE = 0.7, 1.25  # times the radii: nearest neighbours in molecules that no one distorted
 _EXCEPTION = 0.05  # what fewer structures have than this share is an exception
 
 
@@ -30,7 +32,7 @@ def check_structures(data: Dataset) -> list[Outcome]:
     if impossible:
         return impossible
     found = distances(data)
-    problems = [*_clashes(data, found), *_stray(data, found), *_fragments(data, found), *_columns(data)]
+    problems = [*_clashes(data, found), *_stray(data, found), *_fragments(data, found), *_columns(data, found)]
     if any(outcome.status in ("warning", "fault") for outcome in problems):
         return problems
     smallest = _nearest_ratio(data, found)
@@ -68,7 +70,10 @@ def _clashes(data: Dataset, found: Distances) -> list[Outcome]:
         return []
     close = close[np.argsort(smallest[close], kind="stable")]
     nearest = per_structure(np.fmin, found.distance, data)
-    wrong = (smallest[close] < _IMPOSSIBLE) & ~_pushed(data)[close] | (nearest[close] < MIN_DISTANCE)
+    # What lies between structures that were pushed together on purpose was so, too.
+    pushed = np.min(smallest, where=forced(data) & np.isfinite(smallest), initial=np.inf)
+    wrong = (smallest[close] < min(_IMPOSSIBLE, _AS_CLOSE * pushed)) & ~excused(data)[close]
+    wrong |= nearest[close] < MIN_DISTANCE
     first = int(close[0])
     atoms = np.arange(data.offsets[first], data.offsets[first + 1])
     atom = int(atoms[np.argmin(found.ratio[atoms])])
@@ -82,14 +87,6 @@ def _clashes(data: Dataset, found: Distances) -> list[Outcome]:
     )
     facts = {"structures": len(close), "closest_ratio": float(smallest[first]), "distance_ang": float(nearest.min())}
     return [Outcome("structures", "fault" if wrong.any() else "warning", words, close, facts)]
-
-
-def _pushed(data: Dataset) -> np.ndarray:
-    """(structures,) bool: labelled forces are as strong as where atoms were pushed together on purpose."""
-    if "forces" not in data.labels:
-        return np.zeros(len(data), dtype=bool)
-    largest = np.nan_to_num(np.abs(data.labels["forces"])).max(axis=1)
-    return per_structure(np.maximum, largest, data) > _STRONG
 
 
 def _stray(data: Dataset, found: Distances) -> list[Outcome]:
@@ -149,7 +146,7 @@ def _fragments(data: Dataset, found: Distances) -> list[Outcome]:
     return [Outcome("structures", "warning" if rare else "note", words, broken, facts)]
 
 
-def _columns(data: Dataset) -> list[Outcome]:
+def _columns(data: Dataset, found: Distances) -> list[Outcome]:
     """A column of coordinates that was read twice, or zeros for positions."""
     size = np.repeat(data.n_atoms, data.n_atoms)
     is_open = np.repeat(~data.pbc.any(axis=1), data.n_atoms) & (size > 3)
@@ -162,8 +159,23 @@ def _columns(data: Dataset) -> list[Outcome]:
     structures = np.flatnonzero(twice)
     if not len(structures):
         return []
+    if _flat(data, found, twice):
+        words = (
+            f"Two columns of coordinates are equal in {named(data, structures)}, as in a flat molecule that lies in a "
+            "diagonal plane. Was one read twice?"
+        )
+        return [Outcome("structures", "warning", words, structures, {"structures": len(structures)})]
     words = f"Two columns of coordinates are equal in {named(data, structures)}: one was read twice. Read them again."
     return [Outcome("structures", "fault", words, structures, {"structures": len(structures)})]
+
+
+def _flat(data: Dataset, found: Distances, twice: np.ndarray) -> bool:
+    """Whether equal columns may be right: bonds are as long as bonds, and no structure of the composition differs."""
+    rows = np.flatnonzero(np.repeat(twice, data.n_atoms))
+    low, high = _BOND_RANGE
+    bonds = (found.ratio[rows] > low) & (found.ratio[rows] < high)
+    groups = composition_groups(data)
+    return bool(bonds.all() and not np.isin(groups[~twice], groups[twice]).any())
 
 
 CHECK = DataCheck(

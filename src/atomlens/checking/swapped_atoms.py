@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from atomlens.checking.comparable_frames import comparable_groups
+from atomlens.checking.force_rows import left_over
 from atomlens.checking.outcome import Outcome
 from atomlens.checking.places import named, place, share
 from atomlens.data.dataset import Dataset
@@ -25,6 +26,7 @@ _FAR_OFF = 8.0  # spreads of the misfit among the frames
 _MENDS = 0.25  # of the misfit is left where two atoms are put back
 _CANDIDATES = 10  # atoms that are tried, the worst first
 _LARGEST_SHARE = 0.2  # of the frames: more are another conformation, and no exception
+_NO_TORQUE = 1e-2  # relative torque that forces beside the right atoms leave
 _RARE_ORDER = 0.05
 
 
@@ -53,12 +55,36 @@ def check_swapped_atoms(data: Dataset) -> list[Outcome]:
             looked_at, molecules = looked_at + len(frames), molecules + 1
             swaps += found
     outcomes = _other_order(data)
+    numbered = [swap for swap in swaps if _only_numbered(data, swap)]
+    swaps = [swap for swap in swaps if swap not in numbered]
+    if numbered:
+        outcomes.append(_note(data, numbered))
     if swaps:
         outcomes.append(_outcome(data, swaps, looked_at))
     elif molecules and not outcomes:
         words = f"No atoms changed places in {counted(looked_at, 'frame')} of {counted(molecules, 'molecule')}."
         outcomes.append(Outcome(_NAME, "ok", words, facts={"frames_looked_at": looked_at}))
     return outcomes
+
+
+def _only_numbered(data: Dataset, swap: Swap) -> bool:
+    """Whether atoms of one element have each other's numbers, and their forces as well: that is no mistake."""
+    atoms = slice(int(data.offsets[swap.structure]), int(data.offsets[swap.structure + 1]))
+    one, other = data.numbers[atoms][list(swap.atoms)]
+    if one != other or "forces" not in data.labels:
+        return False
+    positions, forces = np.asarray(data.positions[atoms]), np.asarray(data.labels["forces"][atoms])
+    left = float(left_over((positions - positions.mean(axis=0))[None], forces[None])[0])
+    return bool(np.isfinite(left) and left < _NO_TORQUE)
+
+
+def _note(data: Dataset, swaps: list[Swap]) -> Outcome:
+    rows = np.array([entry.structure for entry in swaps])
+    words = (
+        f"{counted(len(rows), 'frame')} ({named(data, rows)}) with two atoms of one element numbered the other way round, "
+        "as after a turn of a group, and forces that go along. No harm to a network."
+    )
+    return Outcome(_NAME, "note", words, rows, {"structures": len(rows)})
 
 
 def swaps_in(data: Dataset, frames: np.ndarray) -> list[Swap] | None:

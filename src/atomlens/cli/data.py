@@ -35,9 +35,9 @@ Cutoffs = Annotated[
 
 
 def _open(path: Path, label: list[str] | None, position_unit: str | None) -> Dataset:
-    from atomlens.study.data import read_labelled
+    from atomlens.data.readers import label_sources, read_dataset  # `study` would bring all of training along
 
-    return read_labelled(path.expanduser(), split_labels(label), position_unit)
+    return read_dataset(path.expanduser(), label_sources(split_labels(label)), position_unit)
 
 
 @app.command("list")
@@ -146,8 +146,7 @@ def import_file(
 
     Memory stays bounded however long the file is.
     """
-    from atomlens.data.readers import import_dataset
-    from atomlens.study.data import label_sources
+    from atomlens.data.readers import import_dataset, label_sources
 
     store = out.expanduser()
     path = data.expanduser()
@@ -210,13 +209,14 @@ def check(
     """
     from atomlens.checking.checking import check_data
     from atomlens.files import check_folder
-    from atomlens.study.data import write_check_page
 
     if report is not None:
         check_folder(report.expanduser(), resumable=False)  # before any work
     opened = _open(data, label, position_unit)
     found = check_data(opened, only=only, title="check")
     if report is not None:
+        from atomlens.study.data import write_check_page
+
         command = " ".join(["atomlens", *sys.argv[1:]])
         write_check_page(report.expanduser(), opened, found, data.name, command)
     if as_json:

@@ -46,8 +46,8 @@ def split(
     structures, and is refused with any others.
     """
     from atomlens.data.leaks import find_leaks
+    from atomlens.data.readers import label_sources, read_dataset
     from atomlens.data.splits import learning_curve, make_split
-    from atomlens.study.data import read_labelled
 
     target = out.expanduser()
     wanted = _sizes(sizes)
@@ -55,7 +55,7 @@ def split(
     for path in targets:  # before any work
         if path.exists():
             raise InputError("exists already; choose another name or remove it", file=str(path))
-    opened = read_labelled(data.expanduser(), split_labels(label), position_unit)
+    opened = read_dataset(data.expanduser(), label_sources(split_labels(label)), position_unit)
     among = opened.known(list(opened.labels)) if opened.labels else None
     options: dict[str, Any] = {
         "held_out": held_out,

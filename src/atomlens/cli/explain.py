@@ -66,8 +66,8 @@ def explain(
     Writes report.html, summary.json, and per panel numbers as JSON, figures as PNG and SVG, and files for other
     programs (Gaussian cube, VTK).
     """
-    from atomlens.study.explanation import explain_models
     from atomlens.study.data import read_labelled
+    from atomlens.study.explanation import explain_models
 
     if len(paths) < 2:
         raise InputError("explain takes a model and structures, in this order: atomlens explain MODEL STRUCTURES")

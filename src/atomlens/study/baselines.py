@@ -23,7 +23,7 @@ from atomlens.model import Model
 from atomlens.model_file import load_model
 from atomlens.progress import say
 from atomlens.study.data import open_data
-from atomlens.study.run import _split
+from atomlens.study.run import split_of
 from atomlens.training import RunConfig
 from atomlens.training.losses import loss_weights
 
@@ -87,7 +87,7 @@ def compare_baselines(
     folder = check_folder(out, resuming=resume)
     data = open_data(config.data)
     config = config.for_labels(data.labels, data.origin.unread)
-    used = _split_of(config, data, folder, split, models)
+    used = _chosen_split(config, data, folder, split, models)
     loaded = {str(path): _model_of(Path(path), used) for path in models}
     labels = _labels(config, data)
     state = Comparison(config.data.place, len(data), _about(used), labels, ())
@@ -131,7 +131,7 @@ def _keep(state: Comparison, row: BaselineResult, folder: Path) -> Comparison:
     return state
 
 
-def _split_of(
+def _chosen_split(
     config: RunConfig, data: Dataset, folder: Path, file: str | Path | None, models: Sequence[str | Path]
 ) -> Split:
     if file is not None:
@@ -140,7 +140,7 @@ def _split_of(
         beside = (Path(path) if Path(path).is_dir() else Path(path).parent) / "split.json"
         if beside.is_file():
             return Split.load(beside, data)
-    return _split(config, data, folder, resume=False)
+    return split_of(config, data, folder, resume=False)
 
 
 def _model_of(path: Path, split: Split) -> Model:

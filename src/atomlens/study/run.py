@@ -48,7 +48,7 @@ def run_training(config: RunConfig, out: str | Path, *, resume: bool = False) ->
     data = open_data(config.data)
     config = with_references(config.for_labels(data.labels, data.origin.unread), data)
     checked = None if resume else check_before_training(data, config.data.check)
-    split = _split(config, data, folder, resume=resume)
+    split = split_of(config, data, folder, resume=resume)
     say(
         f"{len(data)} structures; {len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test; "
         f"split {split.hash[:12]}"
@@ -73,7 +73,12 @@ def run_training(config: RunConfig, out: str | Path, *, resume: bool = False) ->
     return report
 
 
-def _split(config: RunConfig, data: Dataset, folder: Path, *, resume: bool) -> Split:
+def split_of(config: RunConfig, data: Dataset, folder: Path, *, resume: bool = False) -> Split:
+    """The split of a run: that of the run to resume, of the file that it names, or drawn.
+
+    Raises:
+        InputError: it cannot be drawn, or belongs to other structures.
+    """
     shares = config.split
     if resume and (folder / "split.json").is_file():
         return Split.load(folder / "split.json", data)

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import yaml
 from ase.data import atomic_numbers
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from atomlens.config import Config, nearest
 from atomlens.data.splits.registry import check_options
@@ -48,6 +48,12 @@ class DataConfig(Config):
         "refuse",
         description="what to do where labels are wrong beyond doubt (atomlens data check): stop, tell, or not look",
     )
+
+    @field_validator("check", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        """YAML reads ``off`` as false."""
+        return "off" if value is False else value
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:

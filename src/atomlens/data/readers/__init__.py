@@ -14,7 +14,7 @@ from atomlens.data.readers.archive import count_archive, read_archive
 from atomlens.data.readers.ase_files import count_database, read_any, read_database
 from atomlens.data.readers.contents import Contents
 from atomlens.data.readers.extended_xyz import estimate_extended_xyz, read_extended_xyz
-from atomlens.data.readers.labels import LabelSource, Translation, parse_label
+from atomlens.data.readers.labels import LabelSource, Translation, label_sources, parse_label
 from atomlens.data.readers.stores import from_store
 from atomlens.data.readers.structures_json import read_structures_json
 from atomlens.data.store import HEADER, StoreWriter, is_store, read_header, read_store
@@ -28,6 +28,7 @@ __all__ = [
     "LabelSource",
     "count_structures",
     "import_dataset",
+    "label_sources",
     "parse_label",
     "read_dataset",
     "read_structures",

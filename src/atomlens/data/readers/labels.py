@@ -66,6 +66,15 @@ def parse_label(text: str) -> tuple[str, LabelSource]:
     return name, LabelSource(key or name, unit or None)
 
 
+def label_sources(labels: Mapping[str, str] | None) -> dict[str, LabelSource] | None:
+    """Labels as a run file has them, ``{quantity: "KEY:UNIT"}``, read.
+
+    Raises:
+        InputError: a quantity or unit is unknown.
+    """
+    return None if labels is None else dict(parse_label(f"{name}={source}") for name, source in labels.items())
+
+
 def quantity_of(key: str) -> Quantity | None:
     """The quantity that a key names, if it names one."""
     if key in QUANTITIES:
