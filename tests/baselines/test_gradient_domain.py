@@ -1,14 +1,18 @@
 """Gradient-domain kernels (sGDML) on frames whose forces are known exactly."""
 
 import importlib.util
+import io
+import json
 import logging
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from small_sets import split_of
 
-from atomlens.baselines import run_baselines
+from atomlens.baselines import gradient_domain, run_baselines
 from atomlens.baselines.gradient_domain import closed_solution_bytes
 from atomlens.baselines.suite import serving
 
@@ -69,3 +73,24 @@ def test_a_broken_process_is_a_sentence(frames, monkeypatch):
 def test_memory_of_the_closed_solution():
     # 1,000 frames of nine atoms: 27,000 numbers, three matrices of doubles.
     assert closed_solution_bytes(1000, 9) == 3 * 8 * 27_000**2
+
+
+def test_a_bar_follows_a_total_that_changes(monkeypatch):
+    told = [("kernel", 1, 100), ("kernel", 5, 40), ("kernel", 40, 40), ("test", 3, 7)]
+    lines = "".join(json.dumps(dict(zip(("what", "done", "total"), line, strict=True))) + "\n" for line in told)
+    seen = []
+
+    class Bar:
+        def __init__(self, title, total):
+            self.entry = [title, total, 0]
+            seen.append(self.entry)
+
+        def expect(self, total):
+            self.entry[1] = total
+
+        def advance(self, steps):
+            self.entry[2] += steps
+
+    monkeypatch.setattr(gradient_domain, "track", lambda title, total: nullcontext(Bar(title, total)))
+    gradient_domain._follow(SimpleNamespace(stdout=io.StringIO(lines)), "sgdml")
+    assert seen == [["sgdml: kernel", 40, 40], ["sgdml: test", 7, 3]]

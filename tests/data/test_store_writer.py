@@ -99,6 +99,18 @@ def test_pieces_that_contradict_each_other(tmp_path, other, said):
         concatenate(pieces)
 
 
+def test_identifiers_that_no_float_holds_are_refused_where_some_are_missing(tmp_path):
+    large = {"id": Column(np.array([2**53 + 1, 7]), "system")}
+    assert written(tmp_path / "whole", hydrogen(2, columns=large)).columns["id"].values.tolist() == [2**53 + 1, 7]
+    for name, pieces in {
+        "after": [hydrogen(2, columns=large), hydrogen(1)],
+        "before": [hydrogen(1), hydrogen(2, columns=large)],
+    }.items():
+        with pytest.raises(InputError, match=r"beyond 2\^53"):
+            written(tmp_path / name, *pieces)
+        assert not (tmp_path / name).exists()
+
+
 def test_one_unit_in_two_spellings_is_one(tmp_path):
     pieces = [hydrogen(1, columns={"E": Column(np.zeros(1), "system", unit)}) for unit in ("Ha", "hartree")]
     assert written(tmp_path / "a", *pieces).columns["E"].unit == "Ha"

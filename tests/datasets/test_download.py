@@ -405,6 +405,21 @@ def test_a_second_process_is_told_to_wait(server, tmp_path):
             download(remote(server), tmp_path, patience=HASTE)
 
 
+def test_a_lock_that_its_owner_has_just_removed_locks_nothing(server, tmp_path, monkeypatch):
+    """Between opening and locking another process may end, and a third begin with a lock of its own."""
+    fcntl = pytest.importorskip("fcntl")
+    lock = tmp_path / ".data.bin.part.lock"
+
+    def late(_file, _how):
+        lock.unlink()
+        lock.write_text("of the third")
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(InputError, match="is being fetched by another process"):
+        download(remote(server), tmp_path, patience=HASTE)
+    assert lock.read_text() == "of the third"
+
+
 def test_a_folder_that_cannot_be_written_is_an_input_error(server, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match="cannot be written"):

@@ -98,6 +98,57 @@ def test_rare_elements_are_left_out(capsys):
         without_rare_elements(data, 9)
 
 
+def test_a_store_of_other_labels_is_refused(rmd17, tmp_path):
+    def opened(**labels):
+        return open_data(DataConfig.parse({"path": str(rmd17), "labels": labels, "store": str(tmp_path / "plain")}))
+
+    opened(energy="energies:kcal/mol")
+    assert opened(energy="energies:kcal mol^-1").labels.keys() == {"energy"}
+    with pytest.raises(InputError, match=r"has 'energy' from energies in kcal/mol, not from md17_energies"):
+        opened(energy="md17_energies:kcal/mol")
+    with pytest.raises(InputError, match=r"has 'energy' from energies in kcal/mol, not from energies in eV"):
+        opened(energy="energies:eV")
+    with pytest.raises(InputError, match=r"imported without the label 'forces'"):
+        opened(energy="energies:kcal/mol", forces="forces:kcal/mol/Ang")
+
+
+def test_a_store_of_another_variant_is_refused(rmd17, tmp_path):
+    open_data(config(rmd17, tmp_path))
+    header = tmp_path / "store" / "header.json"
+    said = json.loads(header.read_text())
+    said["metadata"]["variant"] = "half"
+    header.write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"holds rmd17-ethanol as half, not as it is published"):
+        open_data(config(rmd17, tmp_path))
+
+
+def test_of_several_processes_one_makes_the_store(rmd17, tmp_path, monkeypatch):
+    from atomlens.datasets import catalogue
+
+    def quicker(name, out, **options):
+        made = catalogue_get(name, out, **options)
+        assert len(made) == FRAMES
+        return catalogue_get(name, out, **options)  # as the slower one finds it
+
+    catalogue_get = catalogue.get
+    monkeypatch.setattr(catalogue, "get", quicker)
+    assert len(open_data(config(rmd17, tmp_path))) == FRAMES
+
+
+def test_a_check_that_broke_down_refuses_nothing(rmd17, tmp_path, monkeypatch):
+    from atomlens.checking import checking
+    from atomlens.checking.outcome import DataCheck
+
+    def broken(data):
+        raise ZeroDivisionError(f"of {len(data)}")
+
+    data = open_data(config(rmd17, tmp_path))
+    monkeypatch.setattr(checking, "CHECKS", {"lengths": DataCheck("lengths", "Lengths", "", broken)})
+    report = check_before_training(data, "refuse")
+    assert report is not None
+    assert report.worst == "fault"
+
+
 def test_references_come_with_the_data():
     made = several("H2O", "CH4", energy=np.array([-2000.0, -1100.0]))
     table = {"U0": {"unit": "Ha", "values": {"H": -0.5, "C": -37.8, "O": -75.0}}}

@@ -127,7 +127,7 @@ def _run(given: dict[str, np.ndarray], title: str) -> dict[str, Any]:
 
 
 def _follow(child: subprocess.Popen[str], title: str) -> None:
-    """Show what the process says as one bar of hundredths per task."""
+    """Show what the process says as one bar per task."""
     assert child.stdout is not None
     line = child.stdout.readline()
     while line:
@@ -135,6 +135,7 @@ def _follow(child: subprocess.Popen[str], title: str) -> None:
         what, done = told["what"], 0
         with track(f"{title}: {what}" if title else "", told["total"]) as bar:
             while line and told["what"] == what:
+                bar.expect(told["total"])  # sGDML counts hundredths until it knows better
                 bar.advance(told["done"] - done)
                 done = told["done"]
                 line = child.stdout.readline()

@@ -196,8 +196,8 @@ def _verdict(found: Comparison, sizes: np.ndarray) -> tuple[Status, str]:
     slope, deviations = found.slope, abs(found.rank) * np.sqrt(found.apart - 1)
     if found.blur > _BLURRED and (slope < 0.0 or abs(found.rank) < _WEAK):
         return "warning", (
-            "Energies do not follow the forces, but the frames are so large and so far apart that they need not. Frames "
-            "that follow each other closely would tell"
+            "Energies do not follow the forces, but the frames are so large and so far apart that they need not. "
+            "Frames that follow each other closely would tell"
         )
     if abs(found.rank) < _UNRELATED and found.apart >= _TOLD_BY:
         return "fault", (

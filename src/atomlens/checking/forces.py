@@ -85,8 +85,8 @@ def _of_springs(data: Dataset, found: list[Spring], words: str, facts: dict[str,
     off = guess if not _SOFT < size < _STIFF else ""
     if size < _SOFT and follow_energies(data):
         sentence = (
-            f"{words}; {spring}. As energies change by what the forces say, the labels are differences of two levels of "
-            "theory, or both of them are in a wrong unit."
+            f"{words}; {spring}. As energies change by what the forces say, the labels are differences of two "
+            "levels of theory, or both of them are in a wrong unit."
         )
         return Outcome("forces", "warning", sentence, facts=facts)
     if ratio < 0:

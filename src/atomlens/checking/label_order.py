@@ -22,8 +22,8 @@ _PER_TERM = 5  # structures for each coefficient
 # Share of the variance that the composition explains. Extensive labels of molecules reach 0.97 and more (energies above
 # 0.999); intensive ones 0.2 to 0.6. Shuffled ones have none.
 _EXTENSIVE_LEAST, _EXTENSIVE_USUAL = 0.1, 0.6
-# Above, labels are sums over atoms by their size: of QM7 it is 1.4, of QM9 2.8 and of its zero-point energies 0.5. Energies of adsorption, and
-# those from which the share of the composition was taken away, have 0.1 and less.
+# Above, labels are sums over atoms by their size: of QM7 it is 1.4, of QM9 2.8 and of its zero-point energies 0.5.
+# Energies of adsorption, and those from which the share of the composition was taken away, have 0.1 and less.
 _GROWS = 0.2
 _IDENTITY_FITS, _IDENTITY_WRONG = 0.01, 0.2
 _IDENTITY_MOST = 200_000

@@ -17,9 +17,9 @@ _EXPLAINS = 0.25  # a change of one label explains a misfit that it brings down 
 _FEWEST = 3  # pairs of a frame that is judged
 _MOST_SHARE = 0.2  # of more frames than this none is an exception
 _MOST = 200
-# Of the derivative's change along the way, which is of the second order, the third leaves 0.1 and less even on the wall
-# of a dimer's curve: what is beyond is no end of a scan, whose neighbours all lie on one side.
-_BEYOND_THIRD, _OTHER_FACTOR = 0.2, 1.5
+# Of the derivative's change along the way, which is of the second order, the third leaves 0.13 and less even on the
+# wall of a dimer's curve: what is beyond is no end of a scan, whose neighbours all lie on one side.
+_BEYOND_THIRD, _OTHER_FACTOR = 0.15, 1.5
 
 
 @dataclass(frozen=True)

@@ -189,11 +189,9 @@ def _usual(data: Dataset, sums: Sums, typical: float) -> Outcome:
         meant
         or {
             "note": "Less than a network learns forces to.",
-            "warning": "The labels are noisy (loosely converged calculations, or rounded): no energy has such forces, and "
-            "no "
-            "model that conserves energy gets below it. Prefer labels that were computed again (for MD17: rMD17), or "
-            "subtract "
-            "the net force.",
+            "warning": "The labels are noisy (loosely converged calculations, or rounded): no energy has such forces, "
+            "and no model that conserves energy gets below it. Prefer labels that were computed again (for MD17: "
+            "rMD17), or subtract the net force.",
             "fault": "Without an outer field or atoms held fixed no energy has such forces: they belong to other "
             "structures, "
             "or stand beside wrong atoms.",

@@ -23,7 +23,6 @@ TOPIC = Topic(
 def check_panel(report: CheckReport) -> Panel:
     """A panel with the table of outcomes, and the figures of the checks; figures are drawn here."""
     grave = report.of("fault", "warning", "note")
-    reading = " ".join([report.summary, *(outcome.sentence for outcome in report.of("fault", "warning"))])
     ordered = report.of("fault", "warning", "note", "ok", "skipped")
     rows = tuple(
         (outcome.status, CHECKS[outcome.check].title if outcome.check in CHECKS else outcome.check, outcome.sentence)
@@ -32,10 +31,11 @@ def check_panel(report: CheckReport) -> Panel:
     figures: dict[str, Figure] = {}
     for outcome in ordered:
         for name, draw in outcome.figures.items():
-            figures.setdefault(name, draw())
+            if name not in figures:
+                figures[name] = draw()
     return Panel(
         TOPIC.name,
-        reading=reading,
+        reading=f"{report.summary} The table says what each check found, the gravest first.",
         trust=(
             "A fault is wrong beyond doubt; a warning is unusual and may be right; a note is worth knowing. "
             f"Checked were structures and labels with the hash {report.data_hash[:16]}…"

@@ -108,9 +108,14 @@ def _checked(data: Dataset, pairs: FramePairs, elements: str) -> list[Outcome]:
         fit = _without_shear(data, pairs, aim) or fit
     single = [] if fit.left > _UNEXPLAINED else _single(data, pairs, fit)
     outcomes = [_outcome(pairs, aim, fit), *single]
-    about = f"{elements}: " if elements else ""
+    about, short = f"{elements}: " if elements else "", elements.replace(" ", "")
     return [
-        replace(found, sentence=about + found.sentence, facts=dict(found.facts) | {"elements": elements})
+        replace(
+            found,
+            sentence=about + found.sentence,
+            facts=dict(found.facts) | {"elements": elements},
+            figures={f"{name}_{short}" if short else name: draw for name, draw in found.figures.items()},
+        )
         for found in outcomes
     ]
 

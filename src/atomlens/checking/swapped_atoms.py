@@ -81,8 +81,8 @@ def _only_numbered(data: Dataset, swap: Swap) -> bool:
 def _note(data: Dataset, swaps: list[Swap]) -> Outcome:
     rows = np.array([entry.structure for entry in swaps])
     words = (
-        f"{counted(len(rows), 'frame')} ({named(data, rows)}) with two atoms of one element numbered the other way round, "
-        "as after a turn of a group, and forces that go along. No harm to a network."
+        f"{counted(len(rows), 'frame')} ({named(data, rows)}) with two atoms of one element numbered the other way "
+        "round, as after a turn of a group, and forces that go along. No harm to a network."
     )
     return Outcome(_NAME, "note", words, rows, {"structures": len(rows)})
 

@@ -15,17 +15,23 @@ _STYLES: dict[Status, str] = {"fault": "bold red", "warning": "yellow", "note": 
 _ORDER: tuple[Status, ...] = ("fault", "warning", "note", "ok", "skipped")
 
 
-def report_table(report: CheckReport, *, quiet: bool = False) -> Table:
-    """A table of status, check and sentence, gravest first; ``quiet`` leaves out what passed or was skipped."""
+def report_table(report: CheckReport, *, quiet: bool = False) -> Table | str:
+    """A table of status, check and sentence, gravest first; ``quiet`` leaves out what passed or was skipped.
+
+    Where nothing is left the summary alone.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    shown = _shown(report, quiet=quiet)
+    if not shown:
+        return report.summary
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=report.summary, title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("check", no_wrap=True)
     table.add_column("found", overflow="fold")
-    for outcome in _shown(report, quiet=quiet):
+    for outcome in shown:
         # Sentences hold brackets, which rich would take for its markup.
         table.add_row(Text(outcome.status, _STYLES[outcome.status]), _title(outcome), Text(outcome.sentence))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,11 @@ Cutoffs = Annotated[
         "--cutoff", help="Also search the neighbours within this distance in Å, and keep them. May be repeated."
     ),
 ]
+# Names of `checking.registry`, which takes a second to import.
+CHECK_NAMES = (
+    "statistics, coverage, structures, cells, charges, lengths, energies, forces, properties, net_force, force_energy, "
+    "stress, label_order, outliers or duplicates"
+)
 
 
 def _open(path: Path, label: list[str] | None, position_unit: str | None) -> Dataset:
@@ -66,20 +72,28 @@ def info(
     """
     import yaml
 
-    from atomlens.datasets.catalogue import card_text, card_to_dict, named
+    from atomlens.datasets.catalogue import DATASETS, card_text, card_to_dict, named
+    from atomlens.errors import InputError
 
-    if not Path(data).expanduser().exists():
-        found = named(data)
-        if as_json:
-            print_json(card_to_dict(found.card, found))
-        else:
-            print(card_text(found.card, found))
-        return
-    facts = _facts(_open(Path(data), None, None))
+    path = Path(data).expanduser()
+    if data not in DATASETS and not path.exists() and (path.suffix or len(path.parts) > 1):
+        raise InputError("does not exist; check the path", file=data)
+    found = None if data not in DATASETS and path.exists() else named(data)
+    # A set keeps its card where a store of its name lies in this folder.
+    facts = _facts(_open(path, None, None)) if path.exists() else None
     if as_json:
-        print_json(facts)
-    else:
-        typer.echo(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120).rstrip())
+        print_json({**(card_to_dict(found.card, found) if found else {}), **_within(facts, "store" if found else "")})
+        return
+    if found is not None:
+        print(card_text(found.card, found))
+    if facts is not None:
+        shown = _within({**facts, "elements": " ".join(facts["elements"])}, f"store {path}" if found else "")
+        text = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120).rstrip()
+        typer.echo(f"\n{text}" if found else text)
+
+
+def _within(facts: dict[str, Any] | None, name: str) -> dict[str, Any]:
+    return {} if facts is None else {name: facts} if name else facts
 
 
 def _facts(data: Dataset) -> dict[str, Any]:
@@ -126,6 +140,7 @@ def get(
     """
     from atomlens.datasets.catalogue import get as fetch
 
+    _check_cutoffs(cutoff)
     store = (out or Path(name)).expanduser()
     files = None if source is None else [path.expanduser() for path in source]
     fetch(name, store, files=files, variant=variant, title=name)
@@ -148,33 +163,53 @@ def import_file(
     """
     from atomlens.data.readers import import_dataset, label_sources
 
+    _check_cutoffs(cutoff)
     store = out.expanduser()
     path = data.expanduser()
     import_dataset(path, store, label_sources(split_labels(label)), position_unit, title=f"import {path.name}")
     _finish(store, cutoff, no_check=no_check, as_json=as_json)
 
 
+def _check_cutoffs(cutoffs: list[float] | None) -> None:
+    """Refuse what is no distance, before any work."""
+    from atomlens.errors import InputError
+
+    for cutoff in cutoffs or []:
+        if not 0 < cutoff < math.inf:
+            raise InputError(f"--cutoff is {cutoff:g}, but must be a distance in Å above 0; for example --cutoff 5")
+
+
 def _finish(store: Path, cutoffs: list[float] | None, *, no_check: bool, as_json: bool) -> None:
     """Search neighbours, check, and tell what was made."""
-    from atomlens.checking.checking import check_data
-    from atomlens.data.neighbour_cache import stored_neighbours
+    from atomlens.wording import counted
 
     data = _open(store, None, None)
-    for cutoff in cutoffs or []:
-        stored_neighbours(data, cutoff, title=f"neighbours, {cutoff:g} Å")
-    report = None if no_check else check_data(data, title="check")
+    if not as_json:  # whoever stops what follows knows that the store is there
+        print(f"{counted(len(data), 'structure')}, {counted(len(data.numbers), 'atom')}: {store}", flush=True)
+    if cutoffs:
+        from atomlens.data.neighbour_cache import stored_neighbours
+
+        for cutoff in cutoffs:
+            stored_neighbours(data, cutoff, title=f"neighbours, {cutoff:g} Å")
+    report = None if no_check else _checked(data)
     if as_json:
         print_json({"store": str(store), **_facts(data), **({"check": report.to_dict()} if report else {})})
-        return
-    print(f"{len(data):,} structures, {len(data.numbers):,} atoms: {store}")
-    if report is not None:
+    elif report is not None:
         _print_report(report, everything=False)
+
+
+def _checked(data: Dataset) -> CheckReport:
+    from atomlens.checking.checking import check_data
+
+    return check_data(data, title="check")
 
 
 @app.command()
 def export(
     data: Data,
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="By its suffix .extxyz, .db, .npz, .json or .csv.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="FILE", help="By its suffix .extxyz, .xyz, .db, .npz, .json, .csv or .store.")
+    ],
     label: Labels = None,
     position_unit: PositionUnit = None,
     frames: Annotated[
@@ -183,11 +218,12 @@ def export(
 ) -> None:
     """Write a data set for other programs; `.csv` is the table of scalars, one row per structure."""
     from atomlens.data.writers import write_dataset
+    from atomlens.wording import counted
 
     target = out.expanduser()
     found = _open(data, label, position_unit)
     write_dataset(found, target, layout="frames" if frames else "flat", title=f"export {target.name}")
-    print(f"{len(found):,} structures: {target}")
+    print(f"{counted(len(found), 'structure')}: {target}")
 
 
 @app.command()
@@ -195,7 +231,9 @@ def check(
     data: Data,
     label: Labels = None,
     position_unit: PositionUnit = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this check. May be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help=f"Only this check: {CHECK_NAMES}. May be repeated.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write a page with figures into this new folder.")
     ] = None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +26,12 @@ def split(
         str,
         typer.Option(help="random, formula, isomers, trajectories, blocks, size or column (docs/splits.md)."),
     ] = "random",
-    train: Annotated[int, typer.Option(help="Structures to learn from.")] = 1000,
-    validation: Annotated[int, typer.Option(help="Structures that choose the best model.")] = 200,
-    test: Annotated[int | None, typer.Option(help="Structures to judge it (all that are left, or held out).")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    train: Annotated[int, typer.Option(min=1, help="Structures to learn from.")] = 1000,
+    validation: Annotated[int, typer.Option(min=1, help="Structures that choose the best model.")] = 200,
+    test: Annotated[
+        int | None, typer.Option(min=1, help="Structures to judge it (all that are left, or held out).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     held_out: Annotated[float | None, typer.Option(help="Share of the structures that is held out (0.2).")] = None,
     block_length: Annotated[float | None, typer.Option(help="Of blocks, in frames (20 autocorrelation times).")] = None,
     gap: Annotated[float | None, typer.Option(help="Between blocks, in frames (5 autocorrelation times).")] = None,
@@ -48,15 +53,10 @@ def split(
     from atomlens.data.leaks import find_leaks
     from atomlens.data.readers import label_sources, read_dataset
     from atomlens.data.splits import learning_curve, make_split
+    from atomlens.data.splits.registry import check_options
 
     target = out.expanduser()
     wanted = _sizes(sizes)
-    targets = [target, *(target.with_name(f"{target.stem}-{size}{target.suffix}") for size in wanted)]
-    for path in targets:  # before any work
-        if path.exists():
-            raise InputError("exists already; choose another name or remove it", file=str(path))
-    opened = read_dataset(data.expanduser(), label_sources(split_labels(label)), position_unit)
-    among = opened.known(list(opened.labels)) if opened.labels else None
     options: dict[str, Any] = {
         "held_out": held_out,
         "block_length": block_length,
@@ -64,11 +64,17 @@ def split(
         "max_atoms": max_atoms,
         "column": column,
     }
-    try:
+    targets = [target, *(target.with_name(f"{target.stem}-{size}{target.suffix}") for size in wanted)]
+    for path in targets:  # before any work
+        if path.exists():
+            raise InputError("exists already; choose another name or remove it", file=str(path))
+    with _flags_named():
+        check_options(method, options)
+    opened = read_dataset(data.expanduser(), label_sources(split_labels(label)), position_unit)
+    among = opened.known(list(opened.labels)) if opened.labels else None
+    with _flags_named(data):
         made = make_split(opened, method, train, validation, test, seed, among, **options)
         curve = learning_curve(made, wanted, seed) if wanted else []
-    except InputError as error:
-        raise error.at(file=str(data)) from None
     leaks = find_leaks(opened, made)
     for path, entry in zip(targets, [made, *curve], strict=True):
         entry.save(path)
@@ -81,7 +87,22 @@ def split(
         print(f"{path}: {counts}; hash {entry.hash[:12]}")
     print(made.method)
     for sentence in leaks.sentences:
-        print(f"note: {sentence}")
+        print(f"note: {_with_flags(sentence)}")
+
+
+@contextmanager
+def _flags_named(data: Path | None = None) -> Iterator[None]:
+    """Options called as this command calls them, and the data named, in what the library refuses."""
+    try:
+        yield
+    except InputError as error:
+        named = InputError(_with_flags(error.problem), file=error.file, structure=error.structure, atom=error.atom)
+        raise named.at(file=None if data is None else str(data)) from None
+
+
+def _with_flags(text: str) -> str:
+    """``split.max_atoms`` of run files as ``--max-atoms``."""
+    return re.sub(r"\bsplit\.([a-z_]+)", lambda found: "--" + found[1].replace("_", "-"), text)
 
 
 def _facts(made: Split) -> dict[str, Any]:

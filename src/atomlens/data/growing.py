@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
+from atomlens.errors import InputError
+
 _BLOCK = 1 << 20  # bytes
+_EXACT = 1 << 53
 _ROWS = 1 << 14  # filled with NaN at a time
 
 
@@ -36,7 +39,16 @@ class GrowingArray:
         return (self.rows, *self.row)
 
     def append(self, values: np.ndarray) -> None:
-        """Append rows; whole numbers go into a file of floats, not the other way round."""
+        """Append rows; whole numbers go into a file of floats, not the other way round.
+
+        Raises:
+            InputError: a whole number is larger than a float64 can hold exactly.
+        """
+        if self.dtype.kind == "f" and values.dtype.kind in "iu" and np.abs(values).max(initial=0) > _EXACT:
+            raise InputError(
+                f"'{self.path.stem}' holds whole numbers beyond 2^53 for some structures and none for others, which no "
+                "number says exactly; leave the key out, or give it to all structures"
+            )
         # Not ndarray.tofile: its error does not tell a full disk from any other.
         self._file.write(np.ascontiguousarray(values, dtype=self.dtype).data)
         self.rows += len(values)
@@ -49,8 +61,12 @@ class GrowingArray:
     def as_floats(self) -> GrowingArray:
         """The same rows as float64 in a file of the same name; this object is of no more use."""
         wide = GrowingArray(self.path.with_suffix(".wide"), np.dtype(np.float64), self.row)
-        for block in self.blocks():
-            wide.append(np.frombuffer(block, self.dtype).reshape(-1, *self.row))
+        try:
+            for block in self.blocks():
+                wide.append(np.frombuffer(block, self.dtype).reshape(-1, *self.row))
+        except BaseException:
+            wide.close()
+            raise
         self._file.close()
         os.replace(wide.path, self.path)
         wide.path = self.path

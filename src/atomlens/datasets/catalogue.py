@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,14 @@ from atomlens.datasets import (
 )
 from atomlens.datasets.card import Card, NamedDataset, RemoteFile
 from atomlens.datasets.checksums import checksums
-from atomlens.datasets.describe import card_text, card_to_dict, free_atoms, known_names, store_metadata
+from atomlens.datasets.describe import (
+    card_text,
+    card_to_dict,
+    free_atoms,
+    known_names,
+    store_metadata,
+    without_download,
+)
 from atomlens.datasets.download import Patience, cache_folder, download, kept_in
 from atomlens.datasets.materials_project_api import KEY, fetch_materials_project
 from atomlens.errors import InputError
@@ -56,11 +64,22 @@ def named(name: str) -> NamedDataset:
     """Look a data set up by name.
 
     Raises:
-        InputError: there is none of that name; the nearest one is named.
+        InputError: there is none of that name; those that may be meant are named.
     """
     if name not in DATASETS:
-        raise InputError(f"unknown data set '{name}'; {nearest(name, list(DATASETS))}")
+        raise InputError(f"unknown data set '{name}'; {_meant(name)}")
     return DATASETS[name]
+
+
+def _meant(name: str) -> str:
+    """The clause that ends an error message about an unknown name; the names of all sets would fill a screen."""
+    plain = name.lower().replace("_", "-")
+    family = [known for known in DATASETS if known.startswith(f"{plain}-")]
+    if family:
+        return f"it stands for several: {', '.join(family)}; name one of these"
+    if plain in DATASETS or get_close_matches(plain, DATASETS, n=1, cutoff=0.5):
+        return nearest(plain, list(DATASETS))
+    return "`atomlens data list` names those that are known"
 
 
 def get(
@@ -137,10 +156,7 @@ def _downloaded(dataset: NamedDataset, folder: Path | None, title: str, patience
         place = (folder or cache_folder()) / "materialsproject.org" / "summary.jsonl"
         return (fetch_materials_project(place, title=title and f"fetch {place.name}"),)
     if not dataset.files:
-        raise InputError(
-            f"'{dataset.card.name}' cannot be downloaded: {dataset.why_no_files or 'no official place is known'}; give "
-            "its files with --from"
-        )
+        raise InputError(f"'{dataset.card.name}' cannot be downloaded: {without_download(dataset)}")
     return tuple(
         download(file, kept_in(file, folder), title and f"fetch {file.name}", patience) for file in dataset.files
     )

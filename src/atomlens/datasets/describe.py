@@ -59,8 +59,14 @@ def _item(sentence: str) -> str:
 
 def _files(dataset: NamedDataset) -> list[str]:
     if not dataset.files:
-        return [_entry("files:", f"no download: {dataset.why_no_files or 'no place is known'}; give them with --from")]
+        return [_entry("files:", f"no download: {without_download(dataset)}")]
     return ["files:", *(_entry(f"  {file.name}", f"{file.url} ({_checked(file)})") for file in dataset.files)]
+
+
+def without_download(dataset: NamedDataset) -> str:
+    """Why a set without official files is not downloaded, and what to do."""
+    why = dataset.why_no_files or "no official place is known"
+    return why if "--from" in why else f"{why}; give its files with --from"
 
 
 def _checked(file: RemoteFile) -> str:

@@ -203,10 +203,14 @@ def _alone(part: Path) -> Iterator[None]:
     with open(lock, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # Its owner may have removed it between opening and locking; somebody else may then hold a new one.
+            mine = lock.exists() and os.path.samestat(lock.stat(), os.fstat(file.fileno()))
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        if not mine:
             raise InputError(
                 "is being fetched by another process; wait for it, and run the same command again", file=str(part)
-            ) from None
+            )
         try:
             yield
         finally:

@@ -202,7 +202,7 @@ function showLiving(living) {
   document.querySelector(".stage").hidden = !inThreeDimensions;
   get("no-scene").hidden = inThreeDimensions;
   get("stills").hidden = living && inThreeDimensions;
-  for (const details of document.querySelectorAll("details.paper")) details.open = !inThreeDimensions;
+  for (const details of document.querySelectorAll("details.paper:not([data-open])")) details.open = !inThreeDimensions;
 }
 
 async function start() {

@@ -29,6 +29,7 @@ class Words:
     whole: str = "models and data"  # what panels of no structure are about
     atoms: str = "One atom among its kind"  # above the list of atoms
     remark: str = "All of it follows the network as it is; nothing was fitted for the picture."  # on the molecule
+    unfolded: bool = False  # figures are not folded and tables not cut: they are all that the page draws
 
 
 EXPLAINED = Words()  # of pages that explain models

@@ -38,7 +38,7 @@ _OVERLINES: dict[Kind, str] = {
     "data": "Structures and labels, checked",
 }
 _WORDS = Words("the simulation as a whole", "Atoms", "What moves can be paused and moved by hand.")
-_OF_DATA = Words("the data set as a whole", "Atoms", "Shown are the structures that the checks name first.")
+_OF_DATA = Words("the data set as a whole", "Atoms", "Shown are the structures that the checks name first.", True)
 _ASE = "A. H. Larsen et al., The atomic simulation environment, J. Phys.: Condens. Matter 29, 273002 (2017)"
 _IPI = "Y. Litman et al., i-PI 3.0: a flexible and efficient framework, J. Chem. Phys. 161, 062504 (2024)"
 _SHOWN_WARNINGS = 12  # the others are folded
@@ -87,7 +87,7 @@ def write_simulation(
         title: of the page.
         kind: of the simulation.
         headline: one sentence: what was simulated, for how long, and what came out of it. The page adds how the checks
-            ended and whether the guard raised alarms.
+            ended and whether the guard raised alarms; not of checked data, where the headline says it.
         systems: the structures shown, at rest.
         names: of the structures.
         models: see `atomlens.report.explanations.write_explanations`.
@@ -99,6 +99,7 @@ def write_simulation(
         tiles: numbers at the head of the page, before those of checks and alarms.
         settings: by name, or a configuration, whose meanings are then shown as well.
         warnings: sentences of the guard that watched the run; empty: it raised no alarm. None: there was no guard.
+            Of checked data what is wrong or doubtful.
         alarms: how many alarms those sentences sum up; None: one each.
         folders: where a panel's other files are; by default the folder of its figures.
 
@@ -111,6 +112,8 @@ def write_simulation(
     found = outcomes(panels, shown, words)
     raised = None if warnings is None else len(warnings) if alarms is None else alarms
     guarded = "" if raised is None else f", and the guard raised {counted(raised, 'alarm') if raised else 'no alarm'}"
+    ended = "" if kind == "data" else f"; {found.verdict}{guarded}"
+    ending = [] if kind == "data" else [*_alarms(raised), found.checks_tile]
     return write_page(
         target,
         "simulation.html",
@@ -119,8 +122,8 @@ def write_simulation(
         overline=_OVERLINES[kind],
         subject="data" if kind == "data" else "simulation",
         summary={
-            "headline": f"{headline.rstrip('.')}; {found.verdict}{guarded}.",
-            "tiles": [*map(_tile, tiles), *_alarms(raised), found.checks_tile],
+            "headline": f"{headline.rstrip('.')}{ended}.",
+            "tiles": [*map(_tile, tiles), *ending],
             "failed": found.failed,
             "findings": found.findings,
         },

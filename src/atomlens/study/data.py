@@ -11,12 +11,15 @@ import numpy as np
 from atomlens.checking.checking import CheckReport, check_data
 from atomlens.checking.outcome import Status
 from atomlens.data.dataset import Dataset
+from atomlens.data.quantities import quantity
 from atomlens.data.readers import import_dataset, label_sources, read_dataset
 from atomlens.data.store import is_store
 from atomlens.data.system import symbol
+from atomlens.data.units import same_unit
 from atomlens.errors import InputError
 from atomlens.progress import say
 from atomlens.training.config import DataConfig, ReferencesConfig, RunConfig
+from atomlens.wording import counted
 
 _ON_PAGE = 8  # structures that a page shows
 _ALARMING: tuple[Status, ...] = ("fault", "warning")
@@ -65,14 +68,25 @@ def _opened(config: DataConfig) -> Dataset:
     if config.name is None and config.store is None:
         return read_labelled(config.place, config.labels, config.position_unit)
     store = Path(config.store or str(config.name))
-    if not store.exists():
-        _make_store(config, store)
+    if not store.exists() and _make_store_first(config, store):
+        pass
     elif not is_store(store):
         raise InputError("is no store; name another folder in data.store", file=str(store))
     else:
         _check_same(config, store)
     # Labels and units of a plain file were settled when it was imported.
     return read_labelled(store, config.labels if config.name else None)
+
+
+def _make_store_first(config: DataConfig, store: Path) -> bool:
+    """Whether this process made the store; of several that begin at once the others take what the first has made."""
+    try:
+        _make_store(config, store)
+    except InputError:
+        if not is_store(store):
+            raise
+        return False
+    return True
 
 
 def _make_store(config: DataConfig, store: Path) -> None:
@@ -103,6 +117,37 @@ def _check_same(config: DataConfig, store: Path) -> None:
         raise InputError(
             f"was imported from {source}, not from {config.path}; name another folder in data.store", file=str(store)
         )
+    if config.name is not None and made.get("variant", "") != config.variant:
+        raise InputError(
+            f"holds {config.name} {_as_variant(made.get('variant', ''))}, not {_as_variant(config.variant)}; name "
+            "another folder in data.store",
+            file=str(store),
+        )
+    if config.name is None:
+        _check_labels(config, store, made.get("labels") or {})
+
+
+def _as_variant(variant: str) -> str:
+    return f"as {variant}" if variant else "as it is published"
+
+
+def _check_labels(config: DataConfig, store: Path, made: Mapping[str, Any]) -> None:
+    """Refuse a store whose labels were taken from other keys or in other units than the run file says."""
+    for name, source in (label_sources(config.labels) or {}).items():
+        there = made.get(name)
+        if not isinstance(there, Mapping):
+            raise InputError(
+                f"was imported without the label '{name}'; name another folder in data.store, or remove it to import "
+                "anew",
+                file=str(store),
+            )
+        other_unit = source.unit and there.get("unit") and not same_unit(source.unit, str(there["unit"]))
+        if there.get("key") != source.key or other_unit:
+            raise InputError(
+                f"has '{name}' from {there.get('key')} in {there.get('unit')}, not from {source.key} in {source.unit}; "
+                "name another folder in data.store, or remove it to import anew",
+                file=str(store),
+            )
 
 
 def with_references(config: RunConfig, data: Dataset) -> RunConfig:
@@ -138,13 +183,15 @@ def check_before_training(data: Dataset, what_to_do: str) -> CheckReport | None:
     if what_to_do == "off":
         return None
     report = check_data(data, title="check data")
-    for found in report.of(*_ALARMING):
-        say(f"{found.status}: {found.sentence}")
     # A check that broke down says nothing about the data.
     faults = [found for found in report.of("fault") if not found.facts.get("check_failed")]
-    if faults and what_to_do == "refuse":
+    refused = faults[0] if faults and what_to_do == "refuse" else None
+    for found in report.of(*_ALARMING):
+        if found is not refused:  # the error says that one
+            say(f"{found.status}: {found.sentence}")
+    if refused is not None:
         raise InputError(
-            f"{faults[0].sentence.rstrip('.')}; look at all with atomlens data check, and train all the same with "
+            f"{refused.sentence.rstrip('.')}; look at all with atomlens data check, and train all the same with "
             "--set data.check=warn",
             file=data.origin.file,
         )
@@ -165,6 +212,7 @@ def write_check_page(folder: Path, data: Dataset, report: CheckReport, name: str
         What is in ``summary.json``.
     """
     from atomlens.checking.panel import TOPIC, check_panel
+    from atomlens.report.simulation import Tile
     from atomlens.study.simulation.page import Told, write_page
 
     places = _gravest(report)
@@ -174,7 +222,14 @@ def write_check_page(folder: Path, data: Dataset, report: CheckReport, name: str
             kind="data",
             title=name,
             headline=report.summary,
+            tiles=[
+                Tile("Structures", f"{report.structures:,}", note=counted(report.atoms, "atom")),
+                Tile("Faults", f"{report.counts['fault']:,}", note="wrong beyond doubt"),
+                Tile("Warnings", f"{report.counts['warning']:,}", note="unusual, and may be right"),
+                Tile("Notes", f"{report.counts['note']:,}", note="worth knowing"),
+            ],
             facts={"report": report.to_dict()},
+            data=_described(data, name),
             warnings=[f"{found.status}: {found.sentence}" for found in report.of(*_ALARMING)],
         ),
         None,
@@ -182,6 +237,18 @@ def write_check_page(folder: Path, data: Dataset, report: CheckReport, name: str
         [(TOPIC, check_panel(report))],
         command,
     )
+
+
+def _described(data: Dataset, name: str) -> dict[str, Any]:
+    """What a data set holds and where it comes from, for the foot of a page."""
+    return {
+        "name": name,
+        "elements": [symbol(number) for number in data.elements],
+        "labels": [f"{label} ({quantity(label).unit.replace('Ang', 'Å')})" for label in data.labels],
+        "columns": list(data.columns),
+        **{key: data.metadata.get(key) for key in ("title", "level", "citation", "licence", "source")},
+        "hash": data.hash,
+    }
 
 
 def _place(data: Dataset, index: int) -> int:

@@ -34,8 +34,8 @@ def random_split(
     wanted = train + validation + (test or 0)
     if train < 1 or validation < 1 or (test or 0) < 0 or wanted > count:
         raise InputError(
-            f"cannot split {count} structures into {train} for training, {validation} for validation and "
-            f"{'the rest' if test is None else test} for testing; ask for fewer, at least one each"
+            f"cannot split {count:,} structures into {train:,} for training, {validation:,} for validation and "
+            f"{'the rest' if test is None else f'{test:,}'} for testing; ask for fewer, at least one each"
         )
     order = candidates[np.random.default_rng(seed).permutation(count)]
     judged = count - validation

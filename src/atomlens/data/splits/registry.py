@@ -77,7 +77,7 @@ def check_options(method: str, options: dict[str, Any]) -> dict[str, Any]:
         options: by name; None stands for what is not set.
 
     Raises:
-        InputError: there is no such method, it has no such option, or lacks one.
+        InputError: there is no such method, it has no such option, or lacks one; or a value is out of its range.
     """
     if method not in SPLITS:
         raise InputError(f"there is no split method '{method}'; {nearest(method, list(SPLITS))}")
@@ -92,7 +92,19 @@ def check_options(method: str, options: dict[str, Any]) -> dict[str, Any]:
     for name in chosen.needed:
         if name not in given:
             raise InputError(f"split.method {method} needs split.{name}; add it")
+    _check_ranges(given)
     return given
+
+
+def _check_ranges(given: dict[str, Any]) -> None:
+    fits: dict[str, tuple[Callable[[float], bool], str]] = {
+        "held_out": (lambda share: 0 < share < 1, "a share between 0 and 1"),
+        "block_length": (lambda frames: 0 < frames < np.inf, "a number of frames above 0"),
+        "gap": (lambda frames: 0 <= frames < np.inf, "a number of frames from 0"),
+    }
+    for name, (is_right, what) in fits.items():
+        if name in given and not is_right(given[name]):
+            raise InputError(f"split.{name} is {given[name]:g}, but must be {what}; give another")
 
 
 def make_split(

@@ -32,6 +32,7 @@ class Told:
     facts: Mapping[str, Any] = field(default_factory=dict)  # for summary.json
     warnings: Sequence[str] | None = None  # of the guard; None: there was none
     alarms: int | None = None
+    data: Mapping[str, Any] | None = None  # facts of the data set, for the foot of the page
 
 
 def write_page(
@@ -58,11 +59,13 @@ def write_page(
     names, systems = [name for name, _ in shown], [system for _, system in shown]
     written = write_panels(folder / "panels", panels, names)
     models = [] if simulated is None else [described(simulated.model_name, simulated.model)]
-    about = {
+    about: dict[str, Any] = {
         "atomlens_version": version("atomlens"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
     }
+    if told.data is not None:
+        about["data"] = told.data
     summary: dict[str, Any] = {
         **about,
         "kind": told.kind,
