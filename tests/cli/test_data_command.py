@@ -217,6 +217,16 @@ class TestImport:
         assert sentence in result.error
         assert not list(tmp_path.iterdir())
 
+    def test_what_another_command_reads(self, run, tmp_path):
+        (tmp_path / "crystals").mkdir()
+        ase.io.write(tmp_path / "crystals" / "mp-30.cif", bulk("Cu", cubic=True))
+        np.savez(tmp_path / "official.npz", nuclear_charges=ETHANOL.numbers, coords=ETHANOL.positions[None])
+        for name, command in (("crystals", "get materials-project --from FOLDER"), ("official.npz", "get NAME --from")):
+            result = run("data", "import", tmp_path / name, "--out", tmp_path / "store")
+            assert result.code == 2
+            assert f"atomlens data {command}" in result.error
+        assert not (tmp_path / "store").exists()
+
     def test_a_folder_that_is_there(self, run, archive, store):
         result = run("data", "import", archive, *LABELS, "--out", store)
         assert result.code == 2

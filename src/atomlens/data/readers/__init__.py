@@ -196,7 +196,7 @@ def _translated(
     translation = Translation(labels, position_unit, str(path))
     try:
         if path.is_dir():
-            raise InputError(f"is a folder without {HEADER}, so no atomlens store; give a store or a file")
+            raise InputError(f"is a folder without {HEADER}, so no atomlens store; {_instead_of(path)}")
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError("is empty; check how it was written")
@@ -205,6 +205,13 @@ def _translated(
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error}); check the path") from None
     translation.finish()
+
+
+def _instead_of(folder: Path) -> str:
+    """What to do with a folder that is no store."""
+    if any(folder.glob("*.cif")):
+        return "CIF files with a table of their targets are read by `atomlens data get materials-project --from FOLDER`"
+    return "give a store or a file"
 
 
 def _reader(path: Path) -> Reader:

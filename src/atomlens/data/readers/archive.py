@@ -68,7 +68,10 @@ class _Layout:
         for key in ("numbers", "positions"):
             if key not in entries:
                 have = ", ".join(entries) or "nothing"
-                raise InputError(f"has no entry '{key}' (it has: {have}); see the two layouts of numpy archives")
+                raise InputError(
+                    f"has no entry '{key}' (it has: {have}); rename its arrays as docs/data.md has them, or read a "
+                    "data set of a name by `atomlens data get NAME --from FILE`"
+                )
         shape, numbers = entries.shape("positions"), entries.shape("numbers")
         if entries.dtype("positions").kind not in "fiu":
             raise InputError(f"'positions' holds {entries.dtype('positions')}, not numbers; repair the file")
