@@ -38,7 +38,7 @@ def check_panel(report: CheckReport) -> Panel:
         reading=f"{report.summary} The table says what each check found, the gravest first.",
         trust=(
             "A fault is wrong beyond doubt; a warning is unusual and may be right; a note is worth knowing. "
-            f"Checked were structures and labels with the hash {report.data_hash[:16]}…"
+            f"Checked were structures and labels with the hash {report.data_hash[:16]}"
             + ("." if grave else "; that nothing was found does not prove labels right.")
         ),
         facts=report.to_dict(),
