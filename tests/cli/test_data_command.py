@@ -150,7 +150,7 @@ class TestGet:
     def test_a_set_that_is_published_nowhere(self, run, tmp_path):
         result = run("data", "get", "c20", "--out", tmp_path / "store")
         assert result.code == 2
-        assert "'c20' cannot be downloaded: the trajectory of C20 is published nowhere" in result.error
+        assert "'c20' cannot be downloaded: no official place of the trajectory of C20 is known" in result.error
         assert result.error.count("--from") == 1
 
     def test_a_misspelt_variant(self, run, rmd17, tmp_path):

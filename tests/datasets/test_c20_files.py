@@ -51,7 +51,7 @@ def test_a_file_without_units_or_of_something_else_is_refused(tmp_path):
 
 def test_there_is_nothing_to_download_and_the_reason_is_told():
     assert not NAMED.files
-    assert "published nowhere" in NAMED.why_no_files
+    assert "no official place" in NAMED.why_no_files
 
 
 def test_the_published_geometry_is_recognised(shared_data):

@@ -42,8 +42,9 @@ def _refuse_geometry(source: Source) -> None:
     if "positions" in shapes and "energies" not in shapes:
         structures = shapes["positions"][0] if len(shapes["positions"]) == 3 else 1
         raise InputError(
-            f"is {structures} geometry of C20 without energies or forces, which serves to start simulations from; the "
-            "trajectory is published nowhere, so train on your own (GFN-xTB by 'atomlens study', or your program)",
+            f"is {structures} geometry of C20 without energies or forces, which serves to start simulations from; "
+            "no official place of the trajectory is known, so train on your own (GFN-xTB by 'atomlens study', or your "
+            "program)",
             file=source.name,
         )
 
@@ -96,8 +97,8 @@ DATASETS: tuple[NamedDataset, ...] = (
         (),
         read_c20,
         why_no_files=(
-            "the trajectory of C20 is published nowhere; give your own with --from (a numpy archive with numbers, "
-            "positions, energies and forces in kcal/mol, or a file that states its units)"
+            "no official place of the trajectory of C20 is known; give your own with --from (a numpy archive with "
+            "numbers, positions, energies and forces in kcal/mol, or a file that states its units)"
         ),
     ),
 )
