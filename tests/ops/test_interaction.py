@@ -1,27 +1,41 @@
-"""The interaction block written out, against the same block in elementary steps under autograd."""
+"""The interaction blocks written out, against the same blocks in elementary steps under autograd."""
 
+import numpy as np
 import pytest
 import torch
 
-from atomlens.ops.cfconv import InteractionStep, Lookup, ReferenceKernels, SplineGrid, interaction
-from atomlens.ops.cfconv.interaction import interaction_in_steps
+from atomlens.ops.cfconv import Layers, Lookup, ReferenceKernels, SplineGrid, interactions
+from atomlens.ops.cfconv.block_kernels import closed_pieces
+from atomlens.ops.cfconv.interaction import interactions_in_steps
 from atomlens.ops.cfconv.numba_backend import NumbaKernels
+from atomlens.ops.cfconv.numba_passes import WIDTHS, NumbaPasses
+from atomlens.ops.cfconv.passes import Passes
 
-ATOMS, PAIRS, FEATURES = 5, 14, 3
+ATOMS, PAIRS, FEATURES, FILTERS, BLOCKS = 5, 14, 3, 4, 2
 
 
-def example(kernels, fade="smooth", seed=0):
-    """Arguments of a block: float64 tensors that require gradients, and the lookup. Two pairs lie beyond the cutoff."""
+def example(kernels, fade="smooth", seed=0, tables=BLOCKS):
+    """Arguments of blocks: float64 tensors that require gradients, and the lookup. Two pairs lie beyond the cutoff."""
     torch.manual_seed(seed)
     centre = torch.randint(0, ATOMS - 1, (PAIRS,)).sort().values  # the last atom hears nobody
     neighbour = torch.randint(0, ATOMS, (PAIRS,))
     distances = torch.linspace(0.7, 4.4, PAIRS, dtype=torch.float64)[torch.randperm(PAIRS)]
     grid = SplineGrid(4.0, 16, fade)
-    shapes = [(ATOMS, FEATURES), None, (grid.n_samples + 2, FEATURES), *[(FEATURES, FEATURES)] * 2]
-    shapes += [(FEATURES,), (FEATURES, FEATURES), (FEATURES,)]
+    shapes = [(ATOMS, FEATURES), None, (tables, grid.n_samples + 2, FILTERS), (BLOCKS, FILTERS, FEATURES)]
+    shapes += [(BLOCKS, FEATURES, FILTERS), (BLOCKS, FEATURES), (BLOCKS, FEATURES, FEATURES), (BLOCKS, FEATURES)]
     tensors = [distances if shape is None else torch.randn(shape, dtype=torch.float64) for shape in shapes]
     lookup = Lookup(grid, kernels.graph(centre, neighbour, ATOMS), distances, torch.float64, kernels)
     return [tensor.requires_grad_() for tensor in tensors], lookup
+
+
+def blocks_written_out(x, distances, tables, *rest):
+    """`interactions` with its layers one by one."""
+    *layers, lookup = rest
+    return interactions(x, distances, tables, Layers(*layers), lookup)
+
+
+def blocks_in_steps(*inputs):
+    return interactions_in_steps(*inputs)[0]
 
 
 @pytest.fixture(params=[ReferenceKernels, NumbaKernels], ids=lambda kind: kind.name)
@@ -33,10 +47,10 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("fade", ["smooth", "cosine", "none"])
-def test_value_and_gradients(kernels, fade):
-    inputs, lookup = example(kernels, fade)
-    found, expected = interaction(*inputs, lookup), interaction_in_steps(*inputs, lookup)[0]
+@pytest.mark.parametrize(("fade", "tables"), [("smooth", 2), ("cosine", 2), ("none", 1)])
+def test_value_and_gradients(kernels, fade, tables):
+    inputs, lookup = example(kernels, fade, tables=tables)
+    found, expected = blocks_written_out(*inputs, lookup), blocks_in_steps(*inputs, lookup)
     close(found, expected)
     cotangent = torch.randn_like(found)
     for one, other in zip(
@@ -45,21 +59,17 @@ def test_value_and_gradients(kernels, fade):
         close(one, other)
 
 
-def energy(block, inputs, lookup):
-    """A stand-in for a network: two blocks and a curved readout."""
-    x, distances, table, *weights = inputs
-    for _ in range(2):
-        x = block(x, distances, table, *weights, lookup)
-        x = x if isinstance(x, torch.Tensor) else x[0]
-    return x.sin().sum()
+def energy(blocks, inputs, lookup):
+    """A stand-in for a network: the blocks and a curved readout."""
+    return blocks(*inputs, lookup).sin().sum()
 
 
-@pytest.mark.parametrize("fade", ["smooth", "none"])
-def test_training_on_forces(kernels, fade):
+@pytest.mark.parametrize(("fade", "tables"), [("smooth", 2), ("none", 1)])
+def test_training_on_forces(kernels, fade, tables):
     """Gradients by weights, table and features of a loss on ∂E/∂d, as in force training, and the Hessian by d."""
-    inputs, lookup = example(kernels, fade)
+    inputs, lookup = example(kernels, fade, tables=tables)
     results = []
-    for block in (interaction, interaction_in_steps):
+    for block in (blocks_written_out, blocks_in_steps):
         (slopes,) = torch.autograd.grad(energy(block, inputs, lookup), [inputs[1]], create_graph=True)
         loss = (slopes * torch.linspace(0.5, 1.5, PAIRS, dtype=torch.float64)).square().sum()
         results.append([slopes, *torch.autograd.grad(loss, inputs)])
@@ -70,7 +80,7 @@ def test_training_on_forces(kernels, fade):
 def test_only_what_is_asked_for(kernels):
     """A backward pass for the weights alone gives the same weights' gradients."""
     inputs, lookup = example(kernels)
-    (slopes,) = torch.autograd.grad(energy(interaction, inputs, lookup), [inputs[1]], create_graph=True)
+    (slopes,) = torch.autograd.grad(energy(blocks_written_out, inputs, lookup), [inputs[1]], create_graph=True)
     loss = slopes.square().sum()
     every = torch.autograd.grad(loss, inputs, retain_graph=True)
     loss.backward(inputs=inputs[3:])
@@ -84,7 +94,7 @@ def test_third_derivatives(kernels):
     """Training on Hessians: what is written out ends at second order, and elementary steps go on."""
     inputs, lookup = example(kernels)
     results = []
-    for block in (interaction, interaction_in_steps):
+    for block in (blocks_written_out, blocks_in_steps):
         (slopes,) = torch.autograd.grad(energy(block, inputs, lookup), [inputs[1]], create_graph=True)
         (curvature,) = torch.autograd.grad(slopes.square().sum(), [inputs[1]], create_graph=True)
         results.append([curvature, *torch.autograd.grad(curvature.square().sum(), inputs)])
@@ -96,7 +106,7 @@ def test_torchs_own_checks(kernels):
     inputs, lookup = example(kernels)
 
     def block(*inputs):
-        return interaction(*inputs, lookup)
+        return blocks_written_out(*inputs, lookup)
 
     inputs[1] = inputs[1].detach()  # the lookup holds the places; differences by distance are taken below
     assert torch.autograd.gradcheck(block, inputs)
@@ -106,7 +116,7 @@ def test_torchs_own_checks(kernels):
 def test_slopes_by_distance_against_differences(kernels):
     """∂E/∂d against central differences that look every distance up anew."""
     inputs, lookup = example(kernels)
-    (slopes,) = torch.autograd.grad(energy(interaction, inputs, lookup), [inputs[1]])
+    (slopes,) = torch.autograd.grad(energy(blocks_written_out, inputs, lookup), [inputs[1]])
     step, numerical = 1e-5, torch.empty(PAIRS, dtype=torch.float64)
     for pair in range(PAIRS):
         ends = []
@@ -114,39 +124,160 @@ def test_slopes_by_distance_against_differences(kernels):
             moved = inputs[1].detach().clone()
             moved[pair] += way
             there = Lookup(lookup.grid, lookup.graph, moved, torch.float64, lookup.kernels)
-            ends.append(energy(interaction, [inputs[0], moved, *inputs[2:]], there).detach())
+            ends.append(energy(blocks_written_out, [inputs[0], moved, *inputs[2:]], there).detach())
         numerical[pair] = (ends[0] - ends[1]) / (2.0 * step)
     torch.testing.assert_close(slopes, numerical, rtol=1e-6, atol=1e-8)  # (1e-5)² times third derivatives
 
 
 def test_passes_outside_of_autograd(kernels):
     inputs, lookup = example(kernels)
-    x, distances, table, *weights = inputs
-    expected = interaction(*inputs, lookup)
+    x, distances, tables, *layers = inputs
+    expected = blocks_written_out(*inputs, lookup)
     cotangent = torch.randn_like(expected)
     by_x, by_distance = torch.autograd.grad(expected, [x, distances], cotangent)
     with torch.no_grad():
-        step = InteractionStep(table, *weights, lookup)
-        close(step.forward(x), expected)
-        found = torch.zeros_like(distances)
-        close(step.backward(cotangent, found, last=False), by_x)
-        close(found, by_distance)
-        assert step.backward(cotangent, found, last=True) is cotangent
+        passes = kernels.passes(tables, Layers(*layers), lookup)
+        made = passes.forward(x, keep=False)
+        close(made.out, expected)
+        close(passes.slopes(made, cotangent), by_distance)
+        back = passes.back(cotangent, made.h, made.s, distances=True)
+        close(back.by_x, by_x)
+        close(back.by_distance, by_distance)
+
+
+def network(width, atoms, blocks, *, tables=None, closed):
+    """Blocks in float64 as `single` and `double` take them: tensors of random numbers, and what a lookup is made of."""
+    generator = torch.Generator().manual_seed(width + atoms)
+    pairs = 6 * atoms
+
+    def normal(*shape, size=1.0):
+        return size * torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    centre = torch.randint(0, atoms, (pairs,), generator=generator).sort().values
+    neighbour = torch.randint(0, 7 if closed else atoms, (pairs,), generator=generator)
+    neighbour = (centre // 7 * 7 + neighbour).clamp(max=atoms - 1) if closed else neighbour
+    distances = 0.5 + 4.0 * torch.rand(pairs, dtype=torch.float64, generator=generator)
+    grid = SplineGrid(4.2, 32, "smooth")
+    table = normal(tables or blocks, grid.n_samples + 2, width, size=0.3)
+    square = [normal(blocks, width, width, size=width**-0.5) for _ in range(3)]
+    layers = Layers(square[0], square[1], normal(blocks, width), square[2], normal(blocks, width))
+    return [normal(atoms, width), distances, table, *layers], (grid, centre, neighbour)
+
+
+def trained(inputs, places, dtype, kernels, *, passes=None):
+    """Features, slopes, and the gradients of a loss on slopes and features by every input, in float64."""
+    grid, centre, neighbour = places
+    inputs = [t.clone() if at == 1 else t.to(dtype) for at, t in enumerate(inputs)]  # distances stay in float64
+    inputs = [tensor.requires_grad_() for tensor in inputs]
+    lookup = Lookup(grid, kernels.graph(centre, neighbour, len(inputs[0])), inputs[1], dtype, kernels)
+    if passes is not None:
+        assert type(kernels.passes(inputs[2], Layers(*inputs[3:]), lookup)) is passes
+    out = blocks_written_out(*inputs, lookup)
+    by_x, slopes = torch.autograd.grad(out.double().sin().sum(), inputs[:2], create_graph=True)
+    weights = torch.linspace(-1.0, 1.0, len(slopes), dtype=torch.float64)
+    loss = (slopes * weights).sum() + slopes.square().sum() + out.double().square().sum() + by_x.double().sin().sum()
+    return [tensor.detach() for tensor in (out, slopes, *torch.autograd.grad(loss, inputs))]
+
+
+CASES = [
+    (32, 41, 1, None, True),
+    (64, 300, 3, None, True),
+    (64, 300, 2, 1, False),
+    (128, 20, 6, None, False),
+    (256, 33, 2, None, True),
+]
+
+
+@pytest.mark.parametrize(("width", "atoms", "blocks", "tables", "closed"), CASES)
+def test_single_precision(width, atoms, blocks, tables, closed):
+    """The fused kernels against float64, in all that training on forces asks for; errors are rounding."""
+    inputs, places = network(width, atoms, blocks, tables=tables, closed=closed)
+    exact = trained(inputs, places, torch.float64, NumbaKernels(), passes=Passes)
+    found = trained(inputs, places, torch.float32, NumbaKernels(), passes=NumbaPasses)
+    plain = trained(inputs, places, torch.float32, ReferenceKernels(), passes=Passes)
+    for one, other, truth in zip(found, plain, exact, strict=True):
+        size = truth.abs().max()
+        error, without = (one - truth).abs().max() / size, (other - truth).abs().max() / size
+        assert error < max(2e-6, 3.0 * without)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_any_number_of_threads(closed, monkeypatch):
+    """Bit for bit the same, whether pieces go through all blocks at once or all atoms through one after another."""
+    monkeypatch.setattr("atomlens.ops.numba_tools._WORK_PER_THREAD", 1000)
+    inputs, places = network(64, 230, 3, closed=closed)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            found.append(trained(inputs, places, torch.float32, NumbaKernels(), passes=NumbaPasses))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
+def test_pieces_hear_nobody_else():
+    centre = np.array([0, 1, 3, 4, 6, 9], np.int32)
+    neighbour = np.array([1, 0, 5, 3, 6, 8], np.int32)  # {0, 1}, {2}, {3, 4, 5}, {6}, {7}, {8, 9}
+    assert closed_pieces(centre, neighbour, 10, 1).tolist() == [0, 2, 3, 6, 7, 8, 10]
+    assert closed_pieces(centre, neighbour, 10, 4).tolist() == [0, 6, 10]
+    assert closed_pieces(centre, neighbour, 10, 20).tolist() == [0, 10]
+    across = np.array([9], np.int32), np.array([0], np.int32)
+    assert closed_pieces(*across, 10, 1).tolist() == [0, 10]
+    assert closed_pieces(centre[:0], neighbour[:0], 3, 1).tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_not_a_number_stays_so():
+    """A feature that is NaN reaches every atom that hears it, and no other."""
+    inputs, (grid, centre, neighbour) = network(32, 41, 1, closed=True)
+    inputs = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
+    inputs[0][10] = float("nan")
+    lookup = Lookup(grid, NumbaKernels().graph(centre, neighbour, 41), inputs[1], torch.float32, NumbaKernels())
+    wrong = blocks_written_out(*inputs, lookup).isnan()
+    struck = set(centre[neighbour == 10].tolist()) | {10}
+    assert set(torch.nonzero(wrong.all(dim=1)).squeeze(1).tolist()) == struck
+    assert int(wrong.any(dim=1).sum()) == len(struck)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_to_do(width):
+    """No atoms, and atoms without pairs."""
+    inputs, (grid, centre, neighbour) = network(width, 9, 2, closed=True)
+    inputs = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
+    for atoms in (0, 9):
+        graph = NumbaKernels().graph(centre[:0], neighbour[:0], atoms)
+        lookup = Lookup(grid, graph, inputs[1][:0], torch.float32, NumbaKernels())
+        few = [inputs[0][:atoms], inputs[1][:0], *inputs[2:]]
+        found = blocks_written_out(*few, lookup)
+        torch.testing.assert_close(found, blocks_in_steps(*few, lookup))
 
 
 def test_what_does_not_fit_is_refused(kernels):
     inputs, lookup = example(kernels)
+    table = inputs[2][0, :, :FEATURES]
     with pytest.raises(ValueError, match="fits 5 atoms"):
-        interaction(inputs[0][:-1], *inputs[1:], lookup)
+        blocks_written_out(inputs[0][:-1], *inputs[1:], lookup)
     with pytest.raises(ValueError, match="fits 5 atoms"):
-        interaction(*inputs[:2], inputs[2][:-1], *inputs[3:], lookup)
+        blocks_written_out(*inputs[:2], inputs[2][:, :-1], *inputs[3:], lookup)
     with pytest.raises(ValueError, match=r"of torch.float32 where"):
-        lookup.convolve(inputs[0].float(), inputs[2], 0)
+        lookup.convolve(inputs[0].float(), table, 0)
     with pytest.raises(ValueError, match="fits 5 atoms"):
-        lookup.convolve(inputs[0], inputs[2], 0, inputs[1][:3])
+        lookup.convolve(inputs[0], table, 0, inputs[1][:3])
     with pytest.raises(ValueError, match="fits 5 atoms"):
         lookup.table_gradient(inputs[0][:-1], inputs[0], 0)
     with pytest.raises(ValueError, match="3 distances for 14 pairs"):
         Lookup(lookup.grid, lookup.graph, inputs[1][:3], torch.float64, kernels)
     with pytest.raises(IndexError, match="atom 7 of 5"):
         kernels.graph(torch.tensor([0]), torch.tensor([7]), ATOMS)
+
+
+def test_what_does_not_fit_the_kernels_of_blocks_is_refused():
+    inputs, (grid, centre, neighbour) = network(32, 41, 2, closed=True)
+    inputs = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
+    lookup = Lookup(grid, NumbaKernels().graph(centre, neighbour, 41), inputs[1], torch.float32, NumbaKernels())
+    blocks_written_out(*inputs, lookup)
+    for at, wrong in [(0, inputs[0][:-1]), (2, inputs[2][:, :-1]), (4, inputs[4][:, :-1]), (5, inputs[5].double())]:
+        changed = [*inputs[:at], wrong, *inputs[at + 1 :]]
+        with pytest.raises(ValueError, match="fits 41 atoms"):
+            blocks_written_out(*changed, lookup)

@@ -96,12 +96,16 @@ def launch(kernel: Any, slots: Any, rows: int, work: int, *, pieces: int = 1) ->
         work: multiply-adds, roughly.
         pieces: how often the rows are gone through.
     """
-    parallel = _torch_threads()
-    threads = min(torch.get_num_threads(), work // _WORK_PER_THREAD + 1) if parallel else 1
+    threads = min(threads_worth(work), rows * pieces)
     slots[0] = 0
-    if threads == 1:
+    if threads <= 1:
         slots[1] = max(rows, 1)
         kernel.ctypes(ctypes.addressof(slots))
     else:
         slots[1] = max(-(-rows * pieces // (threads * _PIECES_PER_THREAD)), 1)
-        parallel(kernel.address, ctypes.addressof(slots), threads, 0)
+        _torch_threads()(kernel.address, ctypes.addressof(slots), threads, 0)
+
+
+def threads_worth(work: int) -> int:
+    """How many of torch's threads so many multiply-adds are worth."""
+    return min(torch.get_num_threads(), work // _WORK_PER_THREAD + 1) if _torch_threads() else 1

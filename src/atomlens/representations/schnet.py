@@ -18,11 +18,13 @@ from atomlens.data.system import MAX_ATOMIC_NUMBER
 from atomlens.errors import InputError
 from atomlens.ops.activations import shifted_softplus
 from atomlens.ops.cfconv import (
-    InteractionStep,
     Kernels,
+    Layers,
     Lookup,
+    SplineGrid,
     cfconv,
-    interaction,
+    filter_networks,
+    interactions,
     kernels_for,
     table_cfconv,
 )
@@ -110,6 +112,7 @@ class FilterNetworks(Tabulated):
         for weight in (self.first_weight, self.second_weight):
             for block in weight:
                 nn.init.xavier_uniform_(block)
+        self._at_knots: tuple[SplineGrid, Tensor] | None = None  # Gaussians at the knots of a grid
 
     def forward(self, distances: Tensor) -> Tensor:
         """Filters of every block at distances (pairs,) in Å: (blocks, pairs, F)."""
@@ -117,13 +120,18 @@ class FilterNetworks(Tabulated):
 
     def knot_values(self, distances: Tensor) -> Tensor:
         """The networks alone, without the cutoff function: (blocks, samples, F)."""
-        blocks, gaussians, filters = self.first_weight.shape
         basis = gaussian_basis(distances, self.centres.to(distances.dtype), self._gamma)
-        wide = self.first_weight.transpose(0, 1).reshape(gaussians, blocks * filters)
-        hidden = torch.addmm(self.first_bias.reshape(-1), basis, wide)
-        hidden = shifted_softplus(hidden).view(-1, blocks, filters).transpose(0, 1)
-        found = torch.baddbmm(self.second_bias, hidden, self.second_weight)
+        found = filter_networks(self.first_weight, self.first_bias, self.second_weight, self.second_bias, basis)
         return shifted_softplus(found) if self._activations == 2 else found
+
+    def _tabulate(self, kernels: Kernels) -> Tensor:
+        weights = self.first_weight, self.first_bias, self.second_weight, self.second_bias
+        if self._activations != 1 or not kernels.makes_filter_tables(self.first_weight):
+            return super()._tabulate(kernels)
+        if self._at_knots is None or self._at_knots[0] != self.grid:
+            samples = self.grid.samples
+            self._at_knots = self.grid, gaussian_basis(samples, self.centres.to(samples), self._gamma)
+        return kernels.filter_tables(*weights, self._at_knots[1])
 
 
 class Interaction(nn.Module):
@@ -184,15 +192,18 @@ class SchNet(Representation):
                 x = block(x, partial(cfconv, filters=part, centre=centre, neighbour=neighbour), weight, per_centre)
             return x
         kernels = kernels_for(distances.device, x.dtype)
-        tables = self.filters.table(kernels).expand(len(self.blocks), -1, -1).unbind(0)
+        table = self.filters.table(kernels)
         lookup = Lookup(self.filters.grid, pair_graph(batch, kernels), distances, x.dtype, kernels)
-        for block, part in zip(self._interactions, tables, strict=True):
-            if weight is None and per_centre is None:
-                x = interaction(x, distances, part, *block.weights(), lookup)
-            else:
-                convolve = partial(table_cfconv, table=part, distances=distances, lookup=lookup)
-                x = block(x, convolve, weight, per_centre)
+        if weight is None and per_centre is None:
+            return interactions(x, distances, table, self._layers(), lookup)
+        for block, part in zip(self._interactions, table.expand(len(self.blocks), -1, -1).unbind(0), strict=True):
+            convolve = partial(table_cfconv, table=part, distances=distances, lookup=lookup)
+            x = block(x, convolve, weight, per_centre)
         return x
+
+    def _layers(self) -> Layers:
+        """The dense layers of all blocks."""
+        return Layers(*(torch.stack(parts) for parts in zip(*(b.weights() for b in self._interactions), strict=True)))
 
     @property
     def _interactions(self) -> list[Interaction]:
@@ -209,21 +220,13 @@ class SchNet(Representation):
         distances = torch.linalg.vector_norm(vectors, dim=1)
         kernels = kernels_for(distances.device, x.dtype)
         lookup = Lookup(self.filters.grid, pair_graph(batch, kernels), distances, x.dtype, kernels)
-        tables = self.filters.table(kernels).expand(len(self.blocks), -1, -1).unbind(0)
-        steps = [
-            InteractionStep(part, *block.weights(), lookup)
-            for block, part in zip(self._interactions, tables, strict=True)
-        ]
-        for step in steps:
-            x = step.forward(x)
+        passes = kernels.passes(self.filters.table(kernels), self._layers(), lookup)
+        made = passes.forward(x, keep=False)
 
         def pullback(by_features: Tensor) -> Tensor:
-            by_distance = torch.zeros_like(distances)
-            for place in range(len(steps) - 1, -1, -1):
-                by_features = steps[place].backward(by_features, by_distance, last=place == 0)
-            return vectors * (by_distance / distances)[:, None]
+            return vectors * (passes.slopes(made, by_features) / distances)[:, None]
 
-        return x, pullback
+        return made.out, pullback
 
     def listener(self, batch: Batch) -> Listener | None:
         """What probes hear in all blocks, with the blocks' filters side by side (thesis eq. 4.15)."""

@@ -1,16 +1,14 @@
-"""SchNet's interaction block around the convolution, with its derivatives written out.
+"""SchNet's interaction blocks around the convolution, all of them as one function, with the derivatives written out.
 
-    h = x W_inᵀ,  c = conv(h),  m = c W_midᵀ + b_mid,  x' = x + ssp(m) W_outᵀ + b_out          (thesis fig. 4.2, middle)
-
-Left to autograd, training on forces walks through some sixty small nodes a block; written out, it is three, and
-convolutions that the same arrays enter are done in one pass. `interaction_in_steps` is the same in elementary steps,
-which derivatives of third order go through.
+Left to autograd, training on forces walks through some sixty small nodes a block. Written out, it is three for all
+blocks: the pass forward, the pass back, and that one's own derivative, each made by `Passes`. `interactions_in_steps` is the same in
+elementary steps, which derivatives of third order go through.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,44 +16,31 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from atomlens.ops.activations import shifted_softplus
+from atomlens.ops.cfconv.passes import Layers
 from atomlens.ops.cfconv.table import Lookup, needed_now, pair_dot, table_cfconv
 
 
-def interaction(
-    x: Tensor,
-    distances: Tensor,
-    table: Tensor,
-    w_in: Tensor,
-    w_mid: Tensor,
-    b_mid: Tensor,
-    w_out: Tensor,
-    b_out: Tensor,
-    lookup: Lookup,
-) -> Tensor:
-    """One block: x' from x.
+def interactions(x: Tensor, distances: Tensor, tables: Tensor, layers: Layers, lookup: Lookup) -> Tensor:
+    """All T blocks: x after the last from x before the first.
 
     Args:
         x: (atoms, F) features.
         distances: (pairs,) in Å.
-        table: (rows, F) spline coefficients of the block's filters.
-        w_in: (F, F) weight of the first dense layer, output first.
-        w_mid: (F, F) weight of the second.
-        b_mid: (F,) its bias.
-        w_out: (F, F) weight of the third.
-        b_out: (F,) its bias.
-        lookup: where these distances lie in the table.
+        tables: (T, rows, N) spline coefficients of the blocks' filters; (1, rows, N) if they share them.
+        layers: the blocks' dense layers.
+        lookup: where these distances lie in the tables.
 
     Returns:
         (atoms, F)
     """
-    result: Tensor = _Interaction.apply(x, distances, table, w_in, w_mid, b_mid, w_out, b_out, lookup)[0]
+    result: Tensor = _Interactions.apply(x, distances, tables, *layers, lookup)[0]
     return result
 
 
-def interaction_in_steps(
+def interactions_in_steps(
     x: Tensor,
     distances: Tensor,
-    table: Tensor,
+    tables: Tensor,
     w_in: Tensor,
     w_mid: Tensor,
     b_mid: Tensor,
@@ -63,63 +48,47 @@ def interaction_in_steps(
     b_out: Tensor,
     lookup: Lookup,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x', h and m of one block by elementary functions; arguments as for `interaction`."""
-    h = x @ w_in.T
-    m = functional.linear(table_cfconv(h, table, distances, lookup), w_mid, b_mid)
-    return x + functional.linear(shifted_softplus(m), w_out, b_out), h, m
-
-
-class InteractionStep:
-    """One block in a pass forward and one back outside of autograd; arguments as for `interaction`."""
-
-    def __init__(
-        self, table: Tensor, w_in: Tensor, w_mid: Tensor, b_mid: Tensor, w_out: Tensor, b_out: Tensor, lookup: Lookup
-    ) -> None:
-        self._table, self._lookup = table, lookup
-        self._w_in, self._w_mid, self._b_mid, self._w_out, self._b_out = w_in, w_mid, b_mid, w_out, b_out
-        self._h, self._s = table, table  # until `forward` has been
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x', (atoms, F)."""
-        self._h = x @ self._w_in.T
-        m = torch.addmm(self._b_mid, self._lookup.convolve(self._h, self._table, 0), self._w_mid.T)
-        out = torch.addmm(x, functional.softplus(m, threshold=30.0).sub_(math.log(2.0)), self._w_out.T)
-        self._s = m.sigmoid_()
-        return out.add_(self._b_out)
-
-    def backward(self, g: Tensor, by_distance: Tensor, *, last: bool) -> Tensor:
-        """∂E/∂x from g = ∂E/∂x' (g itself if ``last``, when nobody asks); adds ∂E/∂d to ``by_distance`` (pairs,)."""
-        below = (g @ self._w_out).mul_(self._s) @ self._w_mid
-        by_distance += self._lookup.dot(below, self._h, self._table, 1)
-        return g if last else torch.addmm(g, self._lookup.transposed.convolve(below, self._table, 0), self._w_in)
+    """X after the last block, and h and σ(m) of all blocks, by elementary functions."""
+    kept_h, kept_s = [], []
+    for t in range(w_in.shape[0]):
+        h = x @ w_in[t].T
+        m = functional.linear(table_cfconv(h, tables[t % len(tables)], distances, lookup), w_mid[t], b_mid[t])
+        kept_h.append(h)
+        kept_s.append(torch.sigmoid(m))
+        x = x + functional.linear(shifted_softplus(m), w_out[t], b_out[t])
+    return x, torch.stack(kept_h), torch.stack(kept_s)
 
 
 def _slope_in_steps(
     g: Tensor,
     h: Tensor,
-    m: Tensor,
+    s: Tensor,
     distances: Tensor,
-    table: Tensor,
+    tables: Tensor,
     w_in: Tensor,
     w_mid: Tensor,
     w_out: Tensor,
     lookup: Lookup,
 ) -> tuple[Tensor, Tensor]:
-    """∂E/∂x and ∂E/∂d from g = ∂E/∂x' by elementary functions."""
-    below = ((g @ w_out) * torch.sigmoid(m)) @ w_mid
-    by_h = table_cfconv(below, table, distances, lookup.transposed)
-    return g + by_h @ w_in, pair_dot(below, h, table, distances, lookup, 1)
+    """∂E/∂x below the first block and ∂E/∂d from g = ∂E/∂x above the last by elementary functions."""
+    by_distance = torch.zeros_like(distances)
+    for t in range(w_in.shape[0] - 1, -1, -1):
+        table = tables[t % len(tables)]
+        below = ((g @ w_out[t]) * s[t]) @ w_mid[t]
+        by_distance = by_distance + pair_dot(below, h[t], table, distances, lookup, 1)
+        g = g + table_cfconv(below, table, distances, lookup.transposed) @ w_in[t]
+    return g, by_distance
 
 
-class _Interaction(torch.autograd.Function):
-    """The block; h and m are outputs as well, so that what the forces' own gradients say of them comes back here."""
+class _Interactions(torch.autograd.Function):
+    """The blocks; h and s are outputs as well, so that what the forces' own gradients say of them comes back here."""
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
         distances: Tensor,
-        table: Tensor,
+        tables: Tensor,
         w_in: Tensor,
         w_mid: Tensor,
         b_mid: Tensor,
@@ -127,105 +96,101 @@ class _Interaction(torch.autograd.Function):
         b_out: Tensor,
         lookup: Lookup,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        h = x @ w_in.T
-        c = lookup.convolve(h, table, 0)
-        m = torch.addmm(b_mid, c, w_mid.T)
-        a = functional.softplus(m, threshold=30.0).sub_(math.log(2.0))
-        out = torch.addmm(b_out, a, w_out.T).add_(x)
-        s = torch.sigmoid(m)
-        ctx.save_for_backward(x, distances, table, w_in, w_mid, b_mid, w_out, b_out, h, m, c, a, s)
-        ctx.lookup = lookup
+        layers = Layers(w_in, w_mid, b_mid, w_out, b_out)
+        passes = lookup.kernels.passes(tables, layers, lookup)
+        made = passes.forward(x, keep=True)
+        ctx.save_for_backward(x, distances, tables, *layers, made.h, made.s, made.x, made.c, made.a)
+        ctx.lookup, ctx.passes = lookup, passes
         ctx.set_materialize_grads(False)
-        return out, h, m
+        return made.out, made.h, made.s
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor | None, by_h: Tensor | None, by_m: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, distances, table, w_in, w_mid, b_mid, w_out, b_out, h, m, c, a, s = ctx.saved_tensors
-        lookup, needs = ctx.lookup, needed_now(ctx)
+    def backward(ctx: Any, g: Tensor | None, by_h: Tensor | None, by_s: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, distances, tables, w_in, w_mid, b_mid, w_out, b_out, h, s, before, c, a = ctx.saved_tensors
+        lookup, needs, passes = ctx.lookup, needed_now(ctx), ctx.passes
         if torch.is_grad_enabled():
-            if g is not None and by_h is None and by_m is None and not any(needs[2:]):
-                by_x, by_distance = _Slope.apply(g, h, m, distances, table, w_in, w_mid, w_out, lookup, s)
-                return by_x, by_distance, *[None] * 7
-            inputs = (x, distances, table, w_in, w_mid, b_mid, w_out, b_out)
-            found = gradients_in_steps(interaction_in_steps, inputs, lookup, (g, by_h, by_m), needs)
-            return *found, None
+            if g is not None and by_h is None and by_s is None and not any(needs[2:]):
+                found = _Slope.apply(g, h, s, distances, tables, w_in, w_mid, w_out, lookup, passes, needs[0])
+                return *found, *[None] * 7
+            inputs = (x, distances, tables, w_in, w_mid, b_mid, w_out, b_out)
+            steps = gradients_in_steps(interactions_in_steps, inputs, lookup, (g, by_h, by_s), needs)
+            return *steps, None
         g = torch.zeros_like(x) if g is None else g
-        by_a = g @ w_out
-        by_m = by_a.mul_(s) if by_m is None else torch.addcmul(by_m, by_a, s)
-        below = by_m @ w_mid
-        back = lookup.transposed.convolve(below, table, 0) if needs[0] or needs[3] else None
-        if back is not None and by_h is not None:
-            back = back.add_(by_h)
+        made = passes.back(g, h, s, by_h=by_h, by_s=by_s, distances=needs[1], to_x=needs[0] or needs[3])
+        by_mid, by_mid_bias = passes.weight_gradients(made.by_m, c, sums=True) if needs[4] or needs[5] else (None, None)
+        by_out, by_out_bias = passes.weight_gradients(made.g, a, sums=True) if needs[6] or needs[7] else (None, None)
         return (
-            torch.addmm(g, back, w_in) if needs[0] and back is not None else None,
-            lookup.dot(below, h, table, 1).to(distances.dtype) if needs[1] else None,
-            lookup.table_gradient(below, h, 0) if needs[2] else None,
-            back.T @ x if needs[3] and back is not None else None,
-            by_m.T @ c if needs[4] else None,
-            by_m.sum(dim=0) if needs[5] else None,
-            g.T @ a if needs[6] else None,
-            g.sum(dim=0) if needs[7] else None,
+            made.by_x if needs[0] else None,
+            made.by_distance.to(distances.dtype) if made.by_distance is not None else None,
+            passes.table_gradients(made.below, h) if needs[2] else None,
+            passes.weight_gradients(made.back, before)[0] if needs[3] else None,
+            by_mid,
+            by_mid_bias,
+            by_out,
+            by_out_bias,
             None,
         )
 
 
 class _Slope(torch.autograd.Function):
-    """∂E/∂x and ∂E/∂d from g = ∂E/∂x': the block's backward pass where it will be differentiated again."""
+    """∂E/∂x and ∂E/∂d from g = ∂E/∂x above: the blocks' pass back where it will be differentiated again."""
 
     @staticmethod
     def forward(
         ctx: Any,
         g: Tensor,
         h: Tensor,
-        m: Tensor,
+        s: Tensor,
         distances: Tensor,
-        table: Tensor,
+        tables: Tensor,
         w_in: Tensor,
         w_mid: Tensor,
         w_out: Tensor,
         lookup: Lookup,
-        s: Tensor,  # σ(m), not to be differentiated: m is
-    ) -> tuple[Tensor, Tensor]:
-        by_a = g @ w_out
-        by_m = by_a * s
-        below = by_m @ w_mid
-        back = lookup.transposed.convolve(below, table, 0)
-        ctx.save_for_backward(g, h, m, distances, table, w_in, w_mid, w_out, s, by_a, by_m, below, back)
-        ctx.lookup = lookup
+        passes: Any,
+        to_x: bool,
+    ) -> tuple[Tensor | None, Tensor]:
+        made = passes.back(g, h, s, distances=True, to_x=to_x)
+        ctx.save_for_backward(g, h, s, distances, tables, w_in, w_mid, w_out)
+        # Without the outputs, which would keep themselves alive.
+        ctx.lookup, ctx.passes, ctx.made = lookup, passes, replace(made, by_x=None, by_distance=None)
         ctx.set_materialize_grads(False)
-        return torch.addmm(g, back, w_in), lookup.dot(below, h, table, 1).to(distances.dtype)
+        assert made.by_distance is not None
+        return made.by_x, made.by_distance.to(distances.dtype)
 
     @staticmethod
     def backward(ctx: Any, of_x: Tensor | None, of_distance: Tensor | None) -> tuple[Tensor | None, ...]:
-        g, h, m, distances, table, w_in, w_mid, w_out, s, by_a, by_m, below, back = ctx.saved_tensors
-        lookup, needs = ctx.lookup, needed_now(ctx)
+        g, h, s, distances, tables, w_in, w_mid, w_out = ctx.saved_tensors
+        lookup, needs, passes, made = ctx.lookup, needed_now(ctx), ctx.passes, ctx.made
         if torch.is_grad_enabled():
-            inputs = (g, h, m, distances, table, w_in, w_mid, w_out)
-            return *gradients_in_steps(_slope_in_steps, inputs, lookup, (of_x, of_distance), needs), None, None
-        of_x = torch.zeros_like(g) if of_x is None else of_x
-        of_back = of_x @ w_in.T
-        v = None if of_distance is None else of_distance.to(g.dtype)
-        of_below = lookup.convolve_both(of_back, h, table, v)
-        of_by_m = of_below @ w_mid.T
-        of_by_a = of_by_m * s
+            inputs = (g, h, s, distances, tables, w_in, w_mid, w_out)
+            found = gradients_in_steps(_slope_in_steps, inputs, lookup, (of_x, of_distance), needs)
+            return *found, None, None, None
+        scale = None if of_distance is None else of_distance.to(g.dtype)
+        again = passes.again(made, h, s, of_x, scale)
+        curvature = None
+        if needs[3]:
+            curvature = passes.curvature(made.below, again.of_back, h, scale).to(distances.dtype)
+        by_in = None
+        if needs[5] and of_x is not None:
+            by_in = passes.weight_gradients(made.back, again.of_x)[0]
+        elif needs[5]:  # nothing comes to the first block, whose `back` may not have been made
+            by_in = torch.cat(
+                [w_in.new_zeros(1, *w_in.shape[1:]), passes.weight_gradients(made.back[1:], again.of_x[1:])[0]]
+            )
         return (
-            torch.addmm(of_x, of_by_a, w_out.T) if needs[0] else None,
-            lookup.transposed.convolve(below, table, 1, v) if needs[1] and v is not None else None,
-            of_by_m.mul_(by_a).mul_(s * (1.0 - s)) if needs[2] else None,
-            _curvature(below, of_back, h, table, v, lookup).to(distances.dtype) if needs[3] else None,
-            lookup.table_gradient_both(below, of_back, h, v) if needs[4] else None,
-            back.T @ of_x if needs[5] else None,
-            by_m.T @ of_below if needs[6] else None,
-            g.T @ of_by_a if needs[7] else None,
+            again.of_g if needs[0] else None,
+            again.of_h if needs[1] else None,
+            again.of_s if needs[2] else None,
+            curvature,
+            passes.table_gradients_both(made.below, again.of_back, h, scale) if needs[4] else None,
+            by_in,
+            passes.weight_gradients(made.by_m, again.of_below)[0] if needs[6] else None,
+            passes.weight_gradients(made.g, again.of_by_a)[0] if needs[7] else None,
+            None,
             None,
             None,
         )
-
-
-def _curvature(below: Tensor, of_back: Tensor, h: Tensor, table: Tensor, v: Tensor | None, lookup: Lookup) -> Tensor:
-    """What the slopes' own gradients say of the distances (Hessians), (pairs,)."""
-    first = lookup.dot(below, of_back, table, 1)
-    return first if v is None else first.addcmul_(v, lookup.dot(below, h, table, 2))
 
 
 def gradients_in_steps(

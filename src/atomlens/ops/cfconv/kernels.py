@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from atomlens.ops.cfconv.graph import Groups, PairGraph
+from atomlens.ops.cfconv.passes import Layers, Passes
 from atomlens.ops.cfconv.spline import SplineGrid
+
+if TYPE_CHECKING:
+    from atomlens.ops.cfconv.table import Lookup
 
 
 class Kernels(ABC):
@@ -90,6 +95,32 @@ class Kernels(ABC):
         self, grid: SplineGrid, distances: Tensor, fraction: Tensor, order: int, dtype: torch.dtype
     ) -> Tensor:
         """See `SplineGrid.weights`."""
+
+    def passes(self, tables: Tensor, layers: Layers, lookup: Lookup) -> Passes:
+        """What goes through all interaction blocks of a batch."""
+        return Passes(tables, layers, lookup)
+
+    def makes_filter_tables(self, first: Tensor) -> bool:
+        """Whether `filter_tables` takes networks of such first weights (blocks, gaussians, F)."""
+        del first
+        return False
+
+    def filter_tables(
+        self, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, gaussians: Tensor
+    ) -> Tensor:
+        """Spline coefficients (blocks, samples + 2, F) through the filters of all blocks, differentiable.
+
+        Args:
+            first: (blocks, gaussians, F), and so on as for `filters.filter_networks`.
+            first_bias: (blocks, 1, F).
+            second: (blocks, F, F).
+            second_bias: (blocks, 1, F).
+            gaussians: (samples, gaussians) at the knots, float64; the same tensor as long as they are the same.
+
+        Raises:
+            NotImplementedError: `makes_filter_tables` says no.
+        """
+        raise NotImplementedError(f"the {self.name} kernels make no tables of filter networks")
 
     def graph(self, centre: Tensor, neighbour: Tensor, n_atoms: int) -> PairGraph:
         """The graph of directed pairs (pairs,).

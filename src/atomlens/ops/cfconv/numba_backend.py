@@ -19,11 +19,14 @@ from atomlens.ops.cfconv.numba_kernels import (
     locate,
     spline_weights,
 )
+from atomlens.ops.cfconv.numba_filters import filter_tables
+from atomlens.ops.cfconv.numba_passes import WIDTHS, NumbaPasses
+from atomlens.ops.cfconv.passes import Layers, Passes
 from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid
+from atomlens.ops.cfconv.table import Lookup
 from atomlens.ops.numba_tools import launch
 
 _Slots = ctypes.c_int64 * 20
-_WIDTHS = (32, 64, 128, 256)  # numbers of features that kernels are compiled for; any other has slower ones
 _FADES = ("none", "cosine", "smooth")  # in the order of the kernels' numbers
 
 
@@ -149,6 +152,20 @@ class NumbaKernels(Kernels):
         _launch("table_gradient_both", x.dtype, features, slots, rows, 2 * pairs * features)
         return out
 
+    def passes(self, tables: Tensor, layers: Layers, lookup: Lookup) -> Passes:
+        """See `Kernels.passes`."""
+        return (NumbaPasses if NumbaPasses.suit(tables, layers) else Passes)(tables, layers, lookup)
+
+    def makes_filter_tables(self, first: Tensor) -> bool:
+        """See `Kernels.makes_filter_tables`."""
+        return first.dtype == torch.float32 and first.shape[2] in WIDTHS
+
+    def filter_tables(
+        self, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, gaussians: Tensor
+    ) -> Tensor:
+        """See `Kernels.filter_tables`."""
+        return filter_tables(first, first_bias, second, second_bias, gaussians, self)
+
     def group(self, key: Tensor, groups: int) -> Groups:
         """See `Kernels.group`."""
         starts, order = np.empty(groups + 1, np.int32), np.empty(key.shape[0], np.int32)
@@ -208,4 +225,4 @@ def _coefficients(dtype: torch.dtype) -> Any:
 
 
 def _launch(name: str, dtype: torch.dtype, features: int, slots: Any, rows: int, work: int) -> None:
-    launch(_kernels(dtype, features if features in _WIDTHS else 0)[name], slots, rows, work)
+    launch(_kernels(dtype, features if features in WIDTHS else 0)[name], slots, rows, work)

@@ -19,7 +19,7 @@ _ORDERED = {"contract", "nsz"}
 
 
 @numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _convolve_rows(first, last, features, starts, order, other, place, weights, scale, x, table, out):  # type: ignore[no-untyped-def]
+def convolve_rows(first, last, features, starts, order, other, place, weights, scale, x, table, out):  # type: ignore[no-untyped-def]
     scaled = scale.shape[0] > 0
     for i in range(first, last):
         for f in range(features):
@@ -88,7 +88,7 @@ def _table_rows(first, last, features, starts, order, centre, neighbour, weights
 
 
 @numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _convolve_both_rows(  # type: ignore[no-untyped-def]
+def convolve_both_rows(  # type: ignore[no-untyped-def]
     first, last, features, starts, order, other, place, weights, slopes, scale, x, y, table, out
 ):
     for i in range(first, last):
@@ -284,7 +284,7 @@ def _compile_primitives(real: Any, width: int) -> tuple[Any, ...]:
         out = numba.carray(pointer(s[16]), (rows, features), real)
         first = take(data) * step
         while first < rows:
-            _convolve_rows(
+            convolve_rows(
                 first, min(first + step, rows), features, starts, order, other, place, weights, scale, x, table, out
             )
             first = take(data) * step
@@ -353,7 +353,7 @@ def _compile_pairs_of_primitives(real: Any, width: int) -> tuple[Any, ...]:
         first = take(data) * step
         while first < rows:
             last = min(first + step, rows)
-            _convolve_both_rows(
+            convolve_both_rows(
                 first, last, features, starts, order, other, place, weights, slopes, scale, x, y, table, out
             )
             first = take(data) * step

@@ -1,0 +1,287 @@
+"""The passes through all blocks by the kernels of `block_kernels`."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atomlens.ops.cfconv.block_kernels import N_SLOTS, closed_pieces, compile_blocks
+from atomlens.ops.cfconv.graph import Groups
+from atomlens.ops.cfconv.passes import Again, Back, Forward, Layers, Passes
+from atomlens.ops.cfconv.table import Lookup
+from atomlens.ops.cfconv.table_kernels import compile_table_gradients, group_half, reverse_pairs
+from atomlens.ops.numba_tools import launch, threads_worth
+
+WIDTHS = (32, 64, 128, 256)  # numbers of features that there are kernels for
+_PIECE = 64  # atoms that go through all blocks together, at least
+_Slots = ctypes.c_int64 * N_SLOTS
+
+
+class NumbaPasses(Passes):
+    """In float32, for as many filters as features."""
+
+    def __init__(self, tables: Tensor, layers: Layers, lookup: Lookup) -> None:
+        super().__init__(tables.contiguous(), Layers(*(layer.contiguous() for layer in layers)), lookup)
+        self._width = tables.shape[2]
+        self._zeros = tables.new_zeros(self._width)
+
+    @staticmethod
+    def suit(tables: Tensor, layers: Layers) -> bool:
+        """Whether there are kernels for such tables and layers."""
+        width = tables.shape[2]
+        return tables.dtype == torch.float32 and width in WIDTHS and layers.w_in.shape[1] == width
+
+    @cached_property
+    def _inputs_first(self) -> tuple[Tensor, ...]:
+        """The weights, transposed."""
+        return tuple(w.transpose(1, 2).contiguous() for w in (self.layers.w_in, self.layers.w_mid, self.layers.w_out))
+
+    def forward(self, x: Tensor, *, keep: bool) -> Forward:
+        """See `Passes.forward`."""
+        x = x.contiguous()
+        self._check(x)
+        out = torch.empty_like(x)
+        h, s = (x.new_empty(self.blocks, *x.shape) for _ in range(2))
+        before, c, a = (x.new_empty(self.blocks if keep else 1, *x.shape) for _ in range(3))
+        lookup, layers, graph = self.lookup, self.layers, self.lookup.graph
+        fixed = [
+            *_addresses(graph.by_centre.starts, graph.by_centre.order, graph.neighbour, lookup.place),
+            *_addresses(lookup.weights(0), self.tables),
+            self._table_stride,
+            *_addresses(*self._inputs_first, layers.b_mid, layers.b_out, self._zeros),
+            *_addresses(x, before, out, h, c, a, s),
+            int(keep),
+        ]
+        self._run("forward", fixed, self.blocks + 1, 1)
+        return Forward(out, h, s, before, c, a) if keep else Forward(out, h, s, None, None, None)
+
+    def slopes(self, forward: Forward, g: Tensor) -> Tensor:
+        """See `Passes.slopes`."""
+        by_distance = torch.zeros(self.lookup.distances.shape[0], dtype=torch.float64)
+        g = g.contiguous()
+        self._check(g, forward.h, forward.s)
+        below = g.new_empty(min(2, self.blocks), *g.shape)
+        scratch = [g.new_empty(g.shape) for _ in range(4)]
+        self._run_back(g, forward.h, forward.s, None, None, None, [*scratch, below], by_distance, keep=False)
+        return by_distance
+
+    def back(
+        self,
+        g: Tensor,
+        h: Tensor,
+        s: Tensor,
+        *,
+        by_h: Tensor | None = None,
+        by_s: Tensor | None = None,
+        distances: bool = False,
+        to_x: bool = True,
+    ) -> Back:
+        """See `Passes.back`."""
+        g, by_h, by_s = g.contiguous(), _contiguous(by_h), _contiguous(by_s)
+        self._check(g, h, s, by_h, by_s)
+        by_distance = torch.zeros(self.lookup.distances.shape[0], dtype=torch.float64) if distances else None
+        by_x = torch.empty_like(g) if to_x else None
+        kept = [g.new_empty(self.blocks, *g.shape) for _ in range(5)]
+        self._run_back(g, h, s, by_h, by_s, by_x, kept, by_distance, keep=True)
+        above, by_a, by_m, returned, below = kept
+        return Back(by_x, above, by_a, by_m, below, returned, by_distance)
+
+    def _run_back(
+        self,
+        g: Tensor,
+        h: Tensor,
+        s: Tensor,
+        by_h: Tensor | None,
+        by_s: Tensor | None,
+        by_x: Tensor | None,
+        kept: list[Tensor],
+        by_distance: Tensor | None,
+        *,
+        keep: bool,
+    ) -> None:
+        above, by_a, by_m, returned, below = kept
+        lookup = self.lookup
+        fixed = [
+            *self._pairs_both_ways,
+            *_addresses(lookup.weights(0), None if by_distance is None else lookup.weights(1), self.tables),
+            self._table_stride,
+            *_addresses(self.layers.w_in, self.layers.w_mid, self.layers.w_out, self._zeros, g, h, s, by_h, by_s, by_x),
+            *_addresses(above, by_a, by_m, below, returned),
+            int(keep),
+            *_addresses(by_distance),
+        ]
+        # Without ∂E/∂x below the first block the last phase has nothing to do.
+        self._run("back", fixed, self.blocks + (1 if keep and by_x is not None else 0), 2)
+
+    def again(self, back: Back, h: Tensor, s: Tensor, of_x: Tensor | None, scale: Tensor | None) -> Again:
+        """See `Passes.again`."""
+        if scale is None:
+            return super().again(back, h, s, of_x, scale)
+        of_x, scale = _contiguous(of_x), scale.contiguous()
+        self._check(back.g[0], h, s, back.by_a, back.below, of_x, scale=scale)
+        made = [h.new_empty(h.shape) for _ in range(6)]
+        of_g = h.new_empty(h.shape[1:])
+        lookup = self.lookup
+        fixed = [
+            *self._pairs_both_ways,
+            *_addresses(lookup.weights(0), lookup.weights(1), self.tables),
+            self._table_stride,
+            *_addresses(*self._inputs_first, self._zeros),
+            *_addresses(of_x, h, s, back.by_a, back.below, scale, of_g, *made),
+        ]
+        self._run("again", fixed, self.blocks + 1, 3)
+        return Again(of_g, *made)
+
+    def weight_gradients(self, left: Tensor, right: Tensor, *, sums: bool = False) -> tuple[Tensor, Tensor | None]:
+        """See `Passes.weight_gradients`."""
+        blocks, atoms, width = left.shape
+        if not (left.is_contiguous() and right.is_contiguous() and atoms and left.shape == right.shape):
+            return super().weight_gradients(left, right, sums=sums)
+        out = left.new_empty(blocks, width, width)
+        total = left.new_empty(blocks, width) if sums else None
+        work = blocks * atoms * width * width
+        parts = 1 if blocks >= 3 * threads_worth(work) else 4
+        slots = _Slots(0, 0, blocks, parts, atoms, *_addresses(left, right, self._zeros, out, total))
+        launch(_kernels(width)["weight_gradients"], slots, blocks * parts, work)
+        return out, total
+
+    def table_gradients(self, g: Tensor, x: Tensor) -> Tensor:
+        """See `Passes.table_gradients`."""
+        return self._table_gradients(g, x, None, None)
+
+    def table_gradients_both(self, g: Tensor, x: Tensor, y: Tensor, scale: Tensor | None) -> Tensor:
+        """See `Passes.table_gradients_both`."""
+        return self._table_gradients(g, x, None if scale is None else y, scale)
+
+    def _table_gradients(self, g: Tensor, x: Tensor, y: Tensor | None, scale: Tensor | None) -> Tensor:
+        g, x, y, scale = g.contiguous(), x.contiguous(), _contiguous(y), _contiguous(scale)
+        self._check(g[0], g, x, y, scale=scale)
+        lookup, graph, width = self.lookup, self.lookup.graph, self._width
+        rows, pairs = self.tables.shape[1], lookup.distances.shape[0]
+        halves = _halves(lookup)
+        out = g.new_empty(self.blocks, rows, width)
+        groups = lookup.by_place if halves is None else halves.by_place
+        slopes = None if y is None else lookup.weights(1)
+        slots = _Slots(
+            *(0, 0, self.blocks, graph.n_atoms, rows),
+            *_addresses(groups.starts, groups.order, graph.centre, graph.neighbour),
+            *_addresses(None if halves is None else halves.reverse, lookup.weights(0), slopes, scale, g, x, y, out),
+        )
+        work = self.blocks * pairs * width * (1 if y is None else 2)
+        kernel = _table_kernel(width, y is not None, halves is not None)
+        launch(kernel, slots, rows, work, pieces=self.blocks)
+        return out if self.tables.shape[0] == self.blocks else out.sum(dim=0, keepdim=True)
+
+    @property
+    def _pieces(self) -> np.ndarray:
+        """Where atoms can be cut into pieces that hear nobody else; found once for a graph."""
+        graph = self.lookup.graph
+        kept: dict[str, np.ndarray] = graph.__dict__
+        if "_pieces" not in kept:
+            kept["_pieces"] = closed_pieces(graph.centre.numpy(), graph.neighbour.numpy(), graph.n_atoms, _PIECE)
+        return kept["_pieces"]
+
+    @property
+    def _table_stride(self) -> int:
+        return self.tables[0].numel() * 4 if self.tables.shape[0] > 1 else 0
+
+    @property
+    def _pairs_both_ways(self) -> list[int]:
+        graph = self.lookup.graph
+        hears, heard = graph.by_centre, graph.by_neighbour
+        return _addresses(
+            hears.starts, hears.order, graph.neighbour, heard.starts, heard.order, graph.centre, self.lookup.place
+        )
+
+    def _run(self, name: str, fixed: list[int], phases: int, convolutions: int) -> None:
+        """Run a pass: pieces that hear nobody else through all phases, or all atoms phase by phase."""
+        graph, width = self.lookup.graph, self._width
+        atoms, pairs = graph.n_atoms, self.lookup.distances.shape[0]
+        if not atoms:
+            return
+        work = self.blocks * width * (3 * width * atoms + 5 * convolutions * pairs)
+        threads = threads_worth(work)
+        cut = self._pieces
+        together = threads == 1 or int(np.diff(cut).max()) * threads <= 2 * atoms
+        cut = cut if together else _cut(atoms)
+        kernel, n_pieces = _kernels(width)[name], len(cut) - 1
+        sizes = (self.blocks, atoms, pairs, self.tables.shape[1], cut.ctypes.data)
+        for begin, end in [(0, phases)] if together else [(phase, phase + 1) for phase in range(phases)]:
+            slots = _Slots(0, 0, n_pieces, begin, end, *sizes, *fixed)
+            launch(kernel, slots, n_pieces, work if together else work // phases)
+
+    def _check(self, first: Tensor, *stacks: Tensor | None, scale: Tensor | None = None) -> None:
+        """Kernels compute with addresses, so what does not fit must not reach them."""
+        graph, width, lookup = self.lookup.graph, self._width, self.lookup
+        atoms, pairs, rows = graph.n_atoms, lookup.distances.shape[0], lookup.grid.n_samples + 2
+        blocks = self.blocks
+        expected = [(self.tables, (blocks if self.tables.shape[0] > 1 else 1, rows, width)), (first, (atoms, width))]
+        expected += [
+            (stack, (atoms, width) if stack.ndim == 2 else (blocks, atoms, width))
+            for stack in stacks
+            if stack is not None
+        ]
+        expected += [] if scale is None else [(scale, (pairs,))]
+        expected += [(layer, (blocks, width) if layer.ndim == 2 else (blocks, width, width)) for layer in self.layers]
+        for tensor, shape in expected:
+            if tensor.shape != shape or tensor.dtype != torch.float32:
+                raise ValueError(
+                    f"got {tuple(tensor.shape)} of {tensor.dtype} where {shape} of torch.float32 fits {atoms} atoms, "
+                    f"{pairs} pairs, {blocks} blocks and {rows} rows of the table"
+                )
+        if graph.by_neighbour.starts.shape[0] != atoms + 1:
+            raise ValueError("the pairs of interaction blocks join one set of atoms")
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """Pairs of which each has its reverse: which that is, and one of every two in the table's order."""
+
+    reverse: Tensor  # (pairs,) int32
+    by_place: Groups
+
+
+def _halves(lookup: Lookup) -> _Halves | None:
+    """What a lookup's pairs are halved by, found once; None where one has no reverse at the same distance."""
+    kept = lookup.__dict__
+    if "_halves" not in kept:
+        graph = lookup.graph
+        ends = graph.centre.numpy(), graph.neighbour.numpy()
+        orders = graph.by_centre.order.numpy(), graph.by_neighbour.order.numpy()
+        reverse = reverse_pairs(*orders, *ends, lookup.distances.numpy())
+        kept["_halves"] = None
+        if len(reverse) and len(reverse) == len(ends[0]):
+            starts, order = np.empty(lookup.grid.n_samples, np.int32), np.empty(len(reverse) // 2, np.int32)
+            group_half(lookup.place.numpy(), *ends, starts, order)
+            groups = Groups(torch.from_numpy(starts), torch.from_numpy(order))
+            kept["_halves"] = _Halves(torch.from_numpy(reverse), groups)
+    halves: _Halves | None = kept["_halves"]
+    return halves
+
+
+def _cut(atoms: int) -> np.ndarray:
+    return np.append(np.arange(0, atoms, _PIECE), atoms)
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _addresses(*tensors: Tensor | None) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+@cache
+def _table_kernel(width: int, both: bool, mutual: bool) -> Any:
+    return compile_table_gradients(width, both=both, mutual=mutual)
+
+
+@cache
+def _kernels(width: int) -> dict[str, Any]:
+    return compile_blocks(width)
