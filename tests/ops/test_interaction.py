@@ -140,7 +140,7 @@ def test_passes_outside_of_autograd(kernels):
         made = passes.forward(x, keep=False)
         close(made.out, expected)
         close(passes.slopes(made, cotangent), by_distance)
-        back = passes.back(cotangent, made.h, made.s, distances=True)
+        back = passes.back(cotangent, made, distances=True)
         close(back.by_x, by_x)
         close(back.by_distance, by_distance)
 

@@ -224,31 +224,23 @@ def multiply_banded_transposed(width, vectors, strip, columns, a, low, high, b, 
 
 
 @numba.njit(inline="always")
-def multiply_transposed(width, vectors, strip, left, right, rows, a, b, zeros, out):  # type: ignore[no-untyped-def]
-    """out[left:right] = (aᵀ b)[left:right] for addresses of a and b (rows, width) and out (width, width).
+def multiply_transposed(width, vectors, strip, rows, a, b, zeros, begun, out):  # type: ignore[no-untyped-def]
+    """aᵀ b for addresses of a and b (rows, width), at ``out`` (width, width): added if it has ``begun``.
 
     The rows are gone through in panels that stay in the cache; ``zeros`` is the address of a row of them.
     """
     panel = 0
     while panel < rows:
         depth = min(128, rows - panel)
+        fresh = panel == 0 and not begun
         for s in range(0, width, strip):
-            for r in range(left, right, 4):
+            there = b + 4 * (panel * width + s)
+            for r in range(0, width, 4):
                 here = out + 4 * (r * width + s)
+                start, start_row = (zeros, 0) if fresh else (here, width)
                 _tile(
-                    4,
-                    vectors,
-                    a + 4 * (panel * width + r),
-                    1,
-                    width,
-                    b + 4 * (panel * width + s),
-                    width,
-                    depth,
-                    here if panel > 0 else zeros,
-                    width if panel > 0 else 0,
-                    here,
-                    width,
-                )
+                    4, vectors, a + 4 * (panel * width + r), 1, width, there, width, depth, start, start_row, here, width
+                )  # fmt: skip
         panel += 128
 
 

@@ -150,8 +150,8 @@ def _compile_gradients(width: int) -> Any:
             _solve_adjoint(samples, width, ratio, gradient, values)
             _sum_rows(samples, width, values, numba.carray(pointer(by_second_bias + t * row), width, np.float32))
             multiply_transposed(
-                width, vectors, strip, 0, width, samples, inner + t * wide, by_values + t * wide, zeros,
-                by_second + t * width * row,
+                width, vectors, strip, samples, inner + t * wide, by_values + t * wide, zeros, 0,
+                by_second + t * width * row
             )  # fmt: skip
             multiply(
                 width, vectors, strip, samples, by_values + t * wide, second + t * width * row, zeros, 0,

@@ -8,7 +8,6 @@ elementary steps, which derivatives of third order go through.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from atomlens.ops.activations import shifted_softplus
-from atomlens.ops.cfconv.passes import Layers
+from atomlens.ops.cfconv.passes import Forward, Layers
 from atomlens.ops.cfconv.table import Lookup, needed_now, pair_dot, table_cfconv
 
 
@@ -116,18 +115,15 @@ class _Interactions(torch.autograd.Function):
             steps = gradients_in_steps(interactions_in_steps, inputs, lookup, (g, by_h, by_s), needs)
             return *steps, None
         g = torch.zeros_like(x) if g is None else g
-        made = passes.back(g, h, s, by_h=by_h, by_s=by_s, distances=needs[1], to_x=needs[0] or needs[3])
-        by_mid, by_mid_bias = passes.weight_gradients(made.by_m, c, sums=True) if needs[4] or needs[5] else (None, None)
-        by_out, by_out_bias = passes.weight_gradients(made.g, a, sums=True) if needs[6] or needs[7] else (None, None)
+        forward, weights = Forward(g, h, s, before, c, a), any(needs[3:8])
+        made = passes.back(
+            g, forward, by_h=by_h, by_s=by_s, distances=needs[1], to_x=needs[0], weights=weights
+        )
         return (
-            made.by_x if needs[0] else None,
-            made.by_distance.to(distances.dtype) if made.by_distance is not None else None,
+            made.by_x,
+            None if made.by_distance is None else made.by_distance.to(distances.dtype),
             passes.table_gradients(made.below, h) if needs[2] else None,
-            passes.weight_gradients(made.back, before)[0] if needs[3] else None,
-            by_mid,
-            by_mid_bias,
-            by_out,
-            by_out_bias,
+            *((None,) * 5 if made.layers is None else made.layers),
             None,
         )
 
@@ -150,10 +146,9 @@ class _Slope(torch.autograd.Function):
         passes: Any,
         to_x: bool,
     ) -> tuple[Tensor | None, Tensor]:
-        made = passes.back(g, h, s, distances=True, to_x=to_x)
+        made = passes.back(g, Forward(g, h, s, None, None, None), distances=True, to_x=to_x)
         ctx.save_for_backward(g, h, s, distances, tables, w_in, w_mid, w_out)
-        # Without the outputs, which would keep themselves alive.
-        ctx.lookup, ctx.passes, ctx.made = lookup, passes, replace(made, by_x=None, by_distance=None)
+        ctx.lookup, ctx.passes, ctx.kept = lookup, passes, made.kept
         ctx.set_materialize_grads(False)
         assert made.by_distance is not None
         return made.by_x, made.by_distance.to(distances.dtype)
@@ -161,32 +156,25 @@ class _Slope(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_x: Tensor | None, of_distance: Tensor | None) -> tuple[Tensor | None, ...]:
         g, h, s, distances, tables, w_in, w_mid, w_out = ctx.saved_tensors
-        lookup, needs, passes, made = ctx.lookup, needed_now(ctx), ctx.passes, ctx.made
+        lookup, needs, passes, kept = ctx.lookup, needed_now(ctx), ctx.passes, ctx.kept
         if torch.is_grad_enabled():
             inputs = (g, h, s, distances, tables, w_in, w_mid, w_out)
             found = gradients_in_steps(_slope_in_steps, inputs, lookup, (of_x, of_distance), needs)
             return *found, None, None, None
         scale = None if of_distance is None else of_distance.to(g.dtype)
-        again = passes.again(made, h, s, of_x, scale)
+        again = passes.again(kept, h, s, of_x, scale)
         curvature = None
         if needs[3]:
-            curvature = passes.curvature(made.below, again.of_back, h, scale).to(distances.dtype)
-        by_in = None
-        if needs[5] and of_x is not None:
-            by_in = passes.weight_gradients(made.back, again.of_x)[0]
-        elif needs[5]:  # nothing comes to the first block, whose `back` may not have been made
-            by_in = torch.cat(
-                [w_in.new_zeros(1, *w_in.shape[1:]), passes.weight_gradients(made.back[1:], again.of_x[1:])[0]]
-            )
+            curvature = passes.curvature(kept.below, again.of_back, h, scale).to(distances.dtype)
         return (
             again.of_g if needs[0] else None,
             again.of_h if needs[1] else None,
             again.of_s if needs[2] else None,
             curvature,
-            passes.table_gradients_both(made.below, again.of_back, h, scale) if needs[4] else None,
-            by_in,
-            passes.weight_gradients(made.by_m, again.of_below)[0] if needs[6] else None,
-            passes.weight_gradients(made.g, again.of_by_a)[0] if needs[7] else None,
+            passes.table_gradients_both(kept.below, again.of_back, h, scale) if needs[4] else None,
+            again.layers.w_in,
+            again.layers.w_mid,
+            again.layers.w_out,
             None,
             None,
             None,

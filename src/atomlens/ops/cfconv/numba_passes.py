@@ -13,13 +13,14 @@ from torch import Tensor
 
 from atomlens.ops.cfconv.block_kernels import N_SLOTS, closed_pieces, compile_blocks
 from atomlens.ops.cfconv.graph import Groups
-from atomlens.ops.cfconv.passes import Again, Back, Forward, Layers, Passes
+from atomlens.ops.cfconv.mutual_kernels import group_half, halve
+from atomlens.ops.cfconv.passes import Again, Back, Forward, Kept, Layers, Passes
 from atomlens.ops.cfconv.table import Lookup
-from atomlens.ops.cfconv.table_kernels import compile_table_gradients, group_half, reverse_pairs
+from atomlens.ops.cfconv.table_kernels import compile_table_gradients
 from atomlens.ops.numba_tools import launch, threads_worth
 
 WIDTHS = (32, 64, 128, 256)  # numbers of features that there are kernels for
-_PIECE = 64  # atoms that go through all blocks together, at least
+_PIECE, _LARGEST = 64, 192  # atoms that go through all blocks together, at least and at most
 _Slots = ctypes.c_int64 * N_SLOTS
 
 
@@ -68,42 +69,52 @@ class NumbaPasses(Passes):
         self._check(g, forward.h, forward.s)
         below = g.new_empty(min(2, self.blocks), *g.shape)
         scratch = [g.new_empty(g.shape) for _ in range(4)]
-        self._run_back(g, forward.h, forward.s, None, None, None, [*scratch, below], by_distance, keep=False)
+        # Without ∂E/∂x below the first block the last phase has nothing to do.
+        self._run_back(g, forward, None, None, None, [*scratch, below], by_distance, (0, 0), None, self.blocks)
         return by_distance
 
     def back(
         self,
         g: Tensor,
-        h: Tensor,
-        s: Tensor,
+        forward: Forward,
         *,
         by_h: Tensor | None = None,
         by_s: Tensor | None = None,
         distances: bool = False,
         to_x: bool = True,
+        weights: bool = False,
     ) -> Back:
         """See `Passes.back`."""
         g, by_h, by_s = g.contiguous(), _contiguous(by_h), _contiguous(by_s)
-        self._check(g, h, s, by_h, by_s)
+        self._check(g, forward.h, forward.s, by_h, by_s, forward.x, forward.c, forward.a)
         by_distance = torch.zeros(self.lookup.distances.shape[0], dtype=torch.float64) if distances else None
-        by_x = torch.empty_like(g) if to_x else None
-        kept = [g.new_empty(self.blocks, *g.shape) for _ in range(5)]
-        self._run_back(g, h, s, by_h, by_s, by_x, kept, by_distance, keep=True)
+        by_x = torch.empty_like(g) if to_x or weights else None
+        kept = [g.new_empty(1 if weights else self.blocks, *g.shape) for _ in range(4)]
+        kept.append(g.new_empty(self.blocks, *g.shape))
+        sums = self._sums() if weights else None
+        keep, phases = (int(not weights), 1), self.blocks + (by_x is not None)
+        self._run_back(g, forward, by_h, by_s, by_x, kept, by_distance, keep, sums, phases)
         above, by_a, by_m, returned, below = kept
-        return Back(by_x, above, by_a, by_m, below, returned, by_distance)
+        return Back(
+            by_x if to_x else None,
+            by_distance,
+            below,
+            None if sums is None else self._gradients(sums),
+            None if weights else Kept(above, by_a, by_m, below, returned),
+        )
 
     def _run_back(
         self,
         g: Tensor,
-        h: Tensor,
-        s: Tensor,
+        forward: Forward,
         by_h: Tensor | None,
         by_s: Tensor | None,
         by_x: Tensor | None,
         kept: list[Tensor],
         by_distance: Tensor | None,
-        *,
-        keep: bool,
+        keep: tuple[int, int],
+        sums: Tensor | None,
+        phases: int,
     ) -> None:
         above, by_a, by_m, returned, below = kept
         lookup = self.lookup
@@ -111,45 +122,54 @@ class NumbaPasses(Passes):
             *self._pairs_both_ways,
             *_addresses(lookup.weights(0), None if by_distance is None else lookup.weights(1), self.tables),
             self._table_stride,
-            *_addresses(self.layers.w_in, self.layers.w_mid, self.layers.w_out, self._zeros, g, h, s, by_h, by_s, by_x),
-            *_addresses(above, by_a, by_m, below, returned),
-            int(keep),
+            *_addresses(self.layers.w_in, self.layers.w_mid, self.layers.w_out, self._zeros),
+            *_addresses(g, forward.h, forward.s, by_h, by_s, by_x, above, by_a, by_m, below, returned),
+            keep[0],
             *_addresses(by_distance),
+            keep[1],
         ]
-        # Without ∂E/∂x below the first block the last phase has nothing to do.
-        self._run("back", fixed, self.blocks + (1 if keep and by_x is not None else 0), 2)
+        self._run("back", fixed, phases, 2, sums, (forward.x, forward.c, forward.a))
 
-    def again(self, back: Back, h: Tensor, s: Tensor, of_x: Tensor | None, scale: Tensor | None) -> Again:
+    def again(self, kept: Kept, h: Tensor, s: Tensor, of_x: Tensor | None, scale: Tensor | None) -> Again:
         """See `Passes.again`."""
         if scale is None:
-            return super().again(back, h, s, of_x, scale)
+            return super().again(kept, h, s, of_x, scale)
         of_x, scale = _contiguous(of_x), scale.contiguous()
-        self._check(back.g[0], h, s, back.by_a, back.below, of_x, scale=scale)
-        made = [h.new_empty(h.shape) for _ in range(6)]
-        of_g = h.new_empty(h.shape[1:])
-        lookup = self.lookup
+        self._check(kept.g[0], h, s, kept.g, kept.by_a, kept.by_m, kept.below, kept.back, of_x, scale=scale)
+        of_back, of_h, of_s = (h.new_empty(h.shape) for _ in range(3))
+        of_g, of_xs, of_below, of_by_a = (h.new_empty(h.shape[1:]) for _ in range(4))
+        sums, lookup = self._sums(), self.lookup
         fixed = [
             *self._pairs_both_ways,
             *_addresses(lookup.weights(0), lookup.weights(1), self.tables),
             self._table_stride,
-            *_addresses(*self._inputs_first, self._zeros),
-            *_addresses(of_x, h, s, back.by_a, back.below, scale, of_g, *made),
+            *_addresses(*self._inputs_first, self._zeros, of_x, h, s, kept.by_a, kept.below, scale),
+            *_addresses(of_g, of_xs, of_back, of_below, of_by_a, of_h, of_s),
+            0,
         ]
-        self._run("again", fixed, self.blocks + 1, 3)
-        return Again(of_g, *made)
+        self._run("again", fixed, self.blocks + 1, 3, sums, (kept.g, kept.by_m, kept.back))
+        return Again(of_g, of_back, of_h, of_s, self._gradients(sums, biases=False))
 
-    def weight_gradients(self, left: Tensor, right: Tensor, *, sums: bool = False) -> tuple[Tensor, Tensor | None]:
-        """See `Passes.weight_gradients`."""
-        blocks, atoms, width = left.shape
-        if not (left.is_contiguous() and right.is_contiguous() and atoms and left.shape == right.shape):
-            return super().weight_gradients(left, right, sums=sums)
-        out = left.new_empty(blocks, width, width)
-        total = left.new_empty(blocks, width) if sums else None
-        work = blocks * atoms * width * width
-        parts = 1 if blocks >= 3 * threads_worth(work) else 4
-        slots = _Slots(0, 0, blocks, parts, atoms, *_addresses(left, right, self._zeros, out, total))
-        launch(_kernels(width)["weight_gradients"], slots, blocks * parts, work)
-        return out, total
+    def _sums(self) -> Tensor:
+        """Room for the gradients by weights of groups of pieces, (groups, numbers).
+
+        As many groups as there is work for, whatever the number of threads: sums in them come in a fixed order.
+        """
+        atoms, width = self.lookup.graph.n_atoms, self._width
+        numbers = self.blocks * width * (3 * width + 2)
+        groups = max(atoms // 256, 2**18 // numbers, 1)
+        return self._zeros.new_empty(min(groups, len(self._cut_now[0]) - 1, 64) or 1, numbers)
+
+    def _gradients(self, sums: Tensor, *, biases: bool = True) -> Layers:
+        """What the groups' sums add up to."""
+        blocks, width = self.blocks, self._width
+        total = sums[0] if len(sums) == 1 else sums.sum(dim=0)
+        if not self.lookup.graph.n_atoms:
+            total = torch.zeros_like(total)
+        weights, rest = total[: 3 * blocks * width * width], total[3 * blocks * width * width :]
+        w_in, w_mid, w_out = weights.view(3, blocks, width, width)
+        b_mid, b_out = rest.view(2, blocks, width) if biases else torch.zeros_like(rest).view(2, blocks, width)
+        return Layers(w_in, w_mid, b_mid, w_out, b_out)
 
     def table_gradients(self, g: Tensor, x: Tensor) -> Tensor:
         """See `Passes.table_gradients`."""
@@ -199,22 +219,42 @@ class NumbaPasses(Passes):
             hears.starts, hears.order, graph.neighbour, heard.starts, heard.order, graph.centre, self.lookup.place
         )
 
-    def _run(self, name: str, fixed: list[int], phases: int, convolutions: int) -> None:
+    @cached_property
+    def _cut_now(self) -> tuple[np.ndarray, bool]:
+        """Where atoms are cut into pieces, and whether those go through all blocks at once."""
+        # Not by the number of threads: sums come in another order in pieces.
+        cut, atoms = self._pieces, self.lookup.graph.n_atoms
+        if int(np.diff(cut).max()) <= _LARGEST:
+            return cut, True
+        return np.append(np.arange(0, atoms, _PIECE), atoms), False
+
+    def _run(
+        self,
+        name: str,
+        fixed: list[int],
+        phases: int,
+        convolutions: int,
+        sums: Tensor | None = None,
+        others: tuple[Tensor | None, ...] = (),
+    ) -> None:
         """Run a pass: pieces that hear nobody else through all phases, or all atoms phase by phase."""
         graph, width = self.lookup.graph, self._width
         atoms, pairs = graph.n_atoms, self.lookup.distances.shape[0]
         if not atoms:
             return
-        work = self.blocks * width * (3 * width * atoms + 5 * convolutions * pairs)
-        threads = threads_worth(work)
-        cut = self._pieces
-        together = threads == 1 or int(np.diff(cut).max()) * threads <= 2 * atoms
-        cut = cut if together else _cut(atoms)
+        cut, together = self._cut_now
+        halves = _halves(self.lookup) if together else None
         kernel, n_pieces = _kernels(width)[name], len(cut) - 1
+        groups = n_pieces if sums is None else len(sums)
+        work = self.blocks * width * ((3 if sums is None else 6) * width * atoms + 5 * convolutions * pairs)
         sizes = (self.blocks, atoms, pairs, self.tables.shape[1], cut.ctypes.data)
         for begin, end in [(0, phases)] if together else [(phase, phase + 1) for phase in range(phases)]:
             slots = _Slots(0, 0, n_pieces, begin, end, *sizes, *fixed)
-            launch(kernel, slots, n_pieces, work if together else work // phases)
+            if name != "forward":
+                slots[39:44] = [groups, *_addresses(sums, *others)]
+            if halves is not None:
+                slots[48:51] = _addresses(halves.starts, halves.order, halves.reverse)
+            launch(kernel, slots, groups, work if together else work // phases)
 
     def _check(self, first: Tensor, *stacks: Tensor | None, scale: Tensor | None = None) -> None:
         """Kernels compute with addresses, so what does not fit must not reach them."""
@@ -241,9 +281,11 @@ class NumbaPasses(Passes):
 
 @dataclass(frozen=True)
 class _Halves:
-    """Pairs of which each has its reverse: which that is, and one of every two in the table's order."""
+    """Pairs of which each has its reverse: which that is, and one of the two by atom and in the table's order."""
 
     reverse: Tensor  # (pairs,) int32
+    starts: Tensor  # (atoms + 1,) int32
+    order: Tensor  # (pairs / 2,) int32, by the later of the two atoms
     by_place: Groups
 
 
@@ -252,21 +294,17 @@ def _halves(lookup: Lookup) -> _Halves | None:
     kept = lookup.__dict__
     if "_halves" not in kept:
         graph = lookup.graph
-        ends = graph.centre.numpy(), graph.neighbour.numpy()
+        starts = np.empty(graph.n_atoms + 1, np.int32)
         orders = graph.by_centre.order.numpy(), graph.by_neighbour.order.numpy()
-        reverse = reverse_pairs(*orders, *ends, lookup.distances.numpy())
+        reverse, half = halve(*orders, graph.centre.numpy(), graph.neighbour.numpy(), lookup.distances.numpy(), starts)
         kept["_halves"] = None
-        if len(reverse) and len(reverse) == len(ends[0]):
-            starts, order = np.empty(lookup.grid.n_samples, np.int32), np.empty(len(reverse) // 2, np.int32)
-            group_half(lookup.place.numpy(), *ends, starts, order)
-            groups = Groups(torch.from_numpy(starts), torch.from_numpy(order))
-            kept["_halves"] = _Halves(torch.from_numpy(reverse), groups)
+        if len(half):
+            place_starts, order = np.empty(lookup.grid.n_samples, np.int32), np.empty_like(half)
+            group_half(lookup.place.numpy(), half, place_starts, order)
+            by_place = Groups(torch.from_numpy(place_starts), torch.from_numpy(order))
+            kept["_halves"] = _Halves(*(torch.from_numpy(array) for array in (reverse, starts, half)), by_place)
     halves: _Halves | None = kept["_halves"]
     return halves
-
-
-def _cut(atoms: int) -> np.ndarray:
-    return np.append(np.arange(0, atoms, _PIECE), atoms)
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:

@@ -43,29 +43,36 @@ class Forward:
 
 
 @dataclass(frozen=True)
-class Back:
-    """What the pass back makes from g = ∂E/∂x above the last block; by_x is None where it was not asked for."""
+class Kept:
+    """What the pass back's own derivative needs of it, g = ∂E/∂x."""
 
-    by_x: Tensor | None  # (atoms, F) below the first block
     g: Tensor  # (T, atoms, F) above each block
     by_a: Tensor  # (T, atoms, F)
     by_m: Tensor  # (T, atoms, F)
     below: Tensor  # (T, atoms, N) ∂E/∂c
-    back: Tensor  # (T, atoms, N) ∂E/∂h; without by_x not made for the first block
+    back: Tensor  # (T, atoms, N) ∂E/∂h; without ∂E/∂x below the first block not made for it
+
+
+@dataclass(frozen=True)
+class Back:
+    """What the pass back makes, each where it was asked for."""
+
+    by_x: Tensor | None  # (atoms, F) ∂E/∂x below the first block
     by_distance: Tensor | None  # (pairs,) float64
+    below: Tensor  # (T, atoms, N) ∂E/∂c
+    layers: Layers | None  # ∂E by weights
+    kept: Kept | None
 
 
 @dataclass(frozen=True)
 class Again:
-    """What the pass back's own derivative makes: of each quantity of `Back`, by upper-case name there."""
+    """What the derivative of the pass back makes."""
 
-    of_g: Tensor  # (atoms, F)
-    of_x: Tensor  # (T, atoms, F) of ∂E/∂x below each block
-    of_back: Tensor  # (T, atoms, N)
-    of_below: Tensor  # (T, atoms, N)
-    of_by_a: Tensor  # (T, atoms, F)
+    of_g: Tensor  # (atoms, F), by g above the last block
+    of_back: Tensor  # (T, atoms, N), by ∂E/∂h
     of_h: Tensor | None  # (T, atoms, N); None without a scale
     of_s: Tensor  # (T, atoms, F)
+    layers: Layers  # by weights; biases have no part
 
 
 class Passes:
@@ -112,26 +119,26 @@ class Passes:
     def back(
         self,
         g: Tensor,
-        h: Tensor,
-        s: Tensor,
+        forward: Forward,
         *,
         by_h: Tensor | None = None,
         by_s: Tensor | None = None,
         distances: bool = False,
         to_x: bool = True,
+        weights: bool = False,
     ) -> Back:
         """The pass back.
 
         Args:
             g: (atoms, F) above the last block.
-            h: of `forward`.
-            s: of `forward`.
+            forward: the pass forward.
             by_h: (T, atoms, N) what comes to h from elsewhere.
             by_s: (T, atoms, F) what comes to s from elsewhere.
             distances: ask for ∂E/∂d.
             to_x: ask for ∂E/∂x below the first block.
+            weights: ask for gradients by weights, and keep nothing; else keep what `again` needs.
         """
-        layers, kept, lookup = self.layers, [], self.lookup
+        layers, parts, lookup, h, s = self.layers, [], self.lookup, forward.h, forward.s
         by_distance = torch.zeros(lookup.distances.shape[0], dtype=torch.float64, device=g.device)
         for t in range(self.blocks - 1, -1, -1):
             by_a = g @ layers.w_out[t]
@@ -141,43 +148,66 @@ class Passes:
             below = by_m @ layers.w_mid[t]
             if distances:
                 by_distance += lookup.dot(below, h[t], self.table(t), 1)
-            returned = lookup.transposed.convolve(below, self.table(t), 0) if to_x or t else torch.zeros_like(below)
+            returned = torch.zeros_like(below)
+            if to_x or t or weights:
+                returned = lookup.transposed.convolve(below, self.table(t), 0)
             if by_h is not None:
                 returned += by_h[t]
-            kept.append((g, by_a, by_m, below, returned))
+            parts.append((g, by_a, by_m, below, returned))
             g = torch.addmm(g, returned, layers.w_in[t])
-        parts = [torch.stack(found[::-1]) for found in zip(*kept, strict=True)]
-        return Back(g if to_x else None, *parts, by_distance if distances else None)
+        kept = Kept(*(torch.stack(found[::-1]) for found in zip(*parts, strict=True)))
+        gradients = None
+        if weights:
+            assert forward.x is not None
+            assert forward.c is not None
+            assert forward.a is not None
+            gradients = Layers(
+                _products(kept.back, forward.x),
+                _products(kept.by_m, forward.c),
+                kept.by_m.sum(dim=1),
+                _products(kept.g, forward.a),
+                kept.g.sum(dim=1),
+            )
+        return Back(
+            g if to_x else None,
+            by_distance if distances else None,
+            kept.below,
+            gradients,
+            None if weights else kept,
+        )
 
-    def again(self, back: Back, h: Tensor, s: Tensor, of_x: Tensor | None, scale: Tensor | None) -> Again:
+    def again(self, kept: Kept, h: Tensor, s: Tensor, of_x: Tensor | None, scale: Tensor | None) -> Again:
         """The derivative of the pass back.
 
         Args:
-            back: of `back`, without by_h and by_s.
+            kept: of `back`, without by_h and by_s.
             h: of `forward`.
             s: of `forward`.
-            of_x: (atoms, F) what comes to by_x.
-            scale: (pairs,) what comes to by_distance.
+            of_x: (atoms, F) what comes to ∂E/∂x below the first block.
+            scale: (pairs,) what comes to ∂E/∂d.
         """
-        layers, kept, lookup = self.layers, [], self.lookup
-        of_x = torch.zeros_like(back.g[0]) if of_x is None else of_x
+        layers, parts, lookup = self.layers, [], self.lookup
+        of_x = torch.zeros_like(kept.g[0]) if of_x is None else of_x
         for t in range(self.blocks):
             of_back = of_x @ layers.w_in[t].T
             of_below = lookup.convolve_both(of_back, h[t], self.table(t), scale)
             of_by_m = of_below @ layers.w_mid[t].T
             of_by_a = of_by_m * s[t]
-            kept.append((of_x, of_back, of_below, of_by_a, of_by_m * back.by_a[t]))
+            parts.append((of_x, of_back, of_below, of_by_a, of_by_m * kept.by_a[t]))
             of_x = torch.addmm(of_x, of_by_a, layers.w_out[t].T)
-        parts = [torch.stack(found) for found in zip(*kept, strict=True)]
+        of_xs, of_back, of_below, of_by_a, of_s = (torch.stack(found) for found in zip(*parts, strict=True))
         of_h = None
         if scale is not None:
             rows = range(self.blocks)
-            of_h = torch.stack([lookup.transposed.convolve(back.below[t], self.table(t), 1, scale) for t in rows])
-        return Again(of_x, *parts[:4], of_h, parts[4])
-
-    def weight_gradients(self, left: Tensor, right: Tensor, *, sums: bool = False) -> tuple[Tensor, Tensor | None]:
-        """leftᵀ right of every block (T, outputs, inputs), and the sums of left over atoms (T, outputs) if asked for."""
-        return left.transpose(1, 2) @ right, left.sum(dim=1) if sums else None
+            of_h = torch.stack([lookup.transposed.convolve(kept.below[t], self.table(t), 1, scale) for t in rows])
+        gradients = Layers(
+            _products(kept.back, of_xs),
+            _products(kept.by_m, of_below),
+            torch.zeros_like(layers.b_mid),
+            _products(kept.g, of_by_a),
+            torch.zeros_like(layers.b_out),
+        )
+        return Again(of_x, of_back, of_h, of_s, gradients)
 
     def table_gradients(self, g: Tensor, x: Tensor) -> Tensor:
         """What tables gain from the convolutions of x (T, atoms, N) that g (T, atoms, N) comes to, as the tables."""
@@ -200,3 +230,8 @@ class Passes:
             if scale is not None:
                 total += scale * self.lookup.dot(below[t], h[t], self.table(t), 2)
         return total
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """leftᵀ right of every block, (T, outputs, inputs)."""
+    return left.transpose(1, 2) @ right

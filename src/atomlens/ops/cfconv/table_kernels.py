@@ -121,38 +121,6 @@ def _interval(  # type: ignore[no-untyped-def]
     return types.void(vectors, width, both, mutual, *[types.int64] * 16), build
 
 
-@numba.njit(cache=KEEP)
-def reverse_pairs(hears, heard, centre, neighbour, distances):  # type: ignore[no-untyped-def]
-    """The reverse of every pair, (pairs,); none at all, (0,), where one has none at the same distance.
-
-    Lists that rise by centre and then by neighbour have the q-th pair by the atom that hears and the q-th by the atom
-    that is heard as each other's reverse; others are taken for lists without.
-    """
-    reverse = np.empty(hears.shape[0], np.int32)
-    for q in range(hears.shape[0]):
-        p, r = hears[q], heard[q]
-        if centre[p] != neighbour[r] or neighbour[p] != centre[r] or p == r or distances[p] != distances[r]:
-            return reverse[:0].copy()
-        reverse[p] = r
-    return reverse
-
-
-@numba.njit(cache=KEEP)
-def group_half(place, centre, neighbour, starts, order):  # type: ignore[no-untyped-def]
-    """Counting sort by place of one of every pair and its reverse; ``order`` has half as many entries as pairs."""
-    starts[:] = 0
-    for p in range(place.shape[0]):
-        if centre[p] > neighbour[p]:
-            starts[place[p] + 1] += 1
-    for k in range(1, starts.shape[0]):
-        starts[k] += starts[k - 1]
-    following = starts[:-1].copy()
-    for p in range(place.shape[0]):
-        if centre[p] > neighbour[p]:
-            order[following[place[p]]] = p
-            following[place[p]] += 1
-
-
 def compile_table_gradients(width: int, *, both: bool, mutual: bool) -> Any:
     """The kernel for one number of features, with a second term or without, for halved pairs or all."""
     return _compile(width, int(both), int(mutual))
