@@ -21,7 +21,7 @@ from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.ops.threads import threads_for
-from atomlens.readouts import READOUTS, Energy, EnergyConfig, Readout
+from atomlens.readouts import READOUTS, Energy, EnergyConfig, Output, Readout
 from atomlens.representations import (
     REPRESENTATIONS,
     Certificate,
@@ -257,9 +257,7 @@ class Model(nn.Module):
                 linearised = self.representation.linearised(batch)
             if linearised is not None:
                 features, pullback = linearised
-                with torch.enable_grad():
-                    outputs = self._read_out(batch, features.requires_grad_())
-                    (by_features,) = torch.autograd.grad(outputs["energy"].sum(), features)
+                outputs, by_features = self._read_out_with_slopes(batch, features)
                 with torch.no_grad():
                     return outputs, pullback(by_features), batch
         with torch.enable_grad():
@@ -272,12 +270,24 @@ class Model(nn.Module):
             )
         return outputs, slopes, batch
 
-    def _read_out(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+    def _read_out(self, batch: Batch, features: Tensor, known: Mapping[str, Output] | None = None) -> dict[str, Tensor]:
+        """What the readouts say of features (atoms, F); ``known`` holds what some have said, by their quantity."""
         outputs: dict[str, Tensor] = {}
         for readout in self._readouts:
-            output = readout(features, batch)
+            output = known[readout.quantity] if known and readout.quantity in known else readout(features, batch)
             outputs |= {readout.quantity: output.system, readout.atom_quantity: output.atoms, **output.derived}
         return outputs
+
+    def _read_out_with_slopes(self, batch: Batch, features: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """What the readouts say of features (atoms, F), and ∂E/∂x of them."""
+        found = self.energy_readout.with_slopes(features, batch)
+        if found is not None:
+            with torch.no_grad():
+                return self._read_out(batch, features, {"energy": found[0]}), found[1]
+        with torch.enable_grad():
+            outputs = self._read_out(batch, features.requires_grad_())
+            (by_features,) = torch.autograd.grad(outputs["energy"].sum(), features)
+        return outputs, by_features
 
     def collate(self, structures: Sequence[Structure]) -> Batch:
         """Check structures and lay them end to end on the model's device, with their pairs.

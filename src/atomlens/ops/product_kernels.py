@@ -111,49 +111,21 @@ def _tile(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def multiply(width, vectors, strip, rows, a, b, start, start_row, out):  # type: ignore[no-untyped-def]
-    """Out = start + a b for addresses of a (rows, width), b (width, width) and out (rows, width), depth at least 1.
+def multiply(depth, width, vectors, strip, rows, a, b, start, start_row, out):  # type: ignore[no-untyped-def]
+    """out = start + a b for addresses of a (rows, depth), b (depth, width) and out (rows, width), depth at least 1.
 
     ``vectors`` and ``strip``, the columns of as many vectors, are literal numbers from `strips`; ``start_row`` is the
-    distance between rows of ``start``: ``width``, or 0 for one row for all.
+    distance between rows of ``start``: ``width``, or 0 for one row for all. ``out`` may be ``start``, and not a.
     """
     r = 0
     while r < rows:
-        s = 0
-        while s < width:
-            here = 4 * (r * width + s)
-            begin = start + 4 * (r * start_row + s)
+        left = a + 4 * r * depth
+        for s in range(0, width, strip):
+            here, begin = out + 4 * (r * width + s), start + 4 * (r * start_row + s)
             if r + 6 <= rows:
-                _tile(
-                    6,
-                    vectors,
-                    a + 4 * r * width,
-                    width,
-                    1,
-                    b + 4 * s,
-                    width,
-                    width,
-                    begin,
-                    start_row,
-                    out + here,
-                    width,
-                )
+                _tile(6, vectors, left, depth, 1, b + 4 * s, width, depth, begin, start_row, here, width)
             else:
-                _tile(
-                    1,
-                    vectors,
-                    a + 4 * r * width,
-                    width,
-                    1,
-                    b + 4 * s,
-                    width,
-                    width,
-                    begin,
-                    start_row,
-                    out + here,
-                    width,
-                )
-            s += strip
+                _tile(1, vectors, left, depth, 1, b + 4 * s, width, depth, begin, start_row, here, width)
         r += 6 if r + 6 <= rows else 1
 
 
@@ -224,8 +196,10 @@ def multiply_banded_transposed(width, vectors, strip, columns, a, low, high, b, 
 
 
 @numba.njit(inline="always")
-def multiply_transposed(width, vectors, strip, rows, a, b, zeros, begun, out):  # type: ignore[no-untyped-def]
-    """aᵀ b for addresses of a and b (rows, width), at ``out`` (width, width): added if it has ``begun``.
+def multiply_transposed(height, width, vectors, strip, rows, a, b, zeros, begun, out):  # type: ignore[no-untyped-def]
+    """aᵀ b for addresses of a (rows, height) and b (rows, width), at ``out`` (height, width): added if it has ``begun``.
+
+    ``height`` is a multiple of four.
 
     The rows are gone through in panels that stay in the cache; ``zeros`` is the address of a row of them.
     """
@@ -235,19 +209,25 @@ def multiply_transposed(width, vectors, strip, rows, a, b, zeros, begun, out):  
         fresh = panel == 0 and not begun
         for s in range(0, width, strip):
             there = b + 4 * (panel * width + s)
-            for r in range(0, width, 4):
+            for r in range(0, height, 4):
                 here = out + 4 * (r * width + s)
                 start, start_row = (zeros, 0) if fresh else (here, width)
                 _tile(
-                    4, vectors, a + 4 * (panel * width + r), 1, width, there, width, depth, start, start_row, here, width
+                    4, vectors, a + 4 * (panel * height + r), 1, height, there, width, depth, start, start_row, here, width
                 )  # fmt: skip
         panel += 128
 
 
 def strips(width: int) -> tuple[int, int]:
-    """Vectors per tile and columns that they cover, for matrices of so many columns, a multiple of 32."""
-    vectors = min(VECTORS, width // LANES)
-    return vectors, vectors * LANES
+    """Vectors per tile and columns that they cover, for matrices of so many columns.
+
+    Raises:
+        ValueError: no vectors cover so many columns.
+    """
+    for vectors in range(min(VECTORS, width // LANES), 0, -1):
+        if width % (vectors * LANES) == 0:
+            return vectors, vectors * LANES
+    raise ValueError(f"{width} columns are no multiple of {LANES}")
 
 
 @numba.njit(fastmath=_ROUNDED, error_model="numpy", inline="always")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from atomlens.config import Config
 from atomlens.errors import InputError
 from atomlens.ops.activations import shifted_softplus
+from atomlens.ops.atom_network import atom_terms, atom_terms_and_slopes
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"shifted_softplus": shifted_softplus, "tanh": torch.tanh}
 
@@ -74,6 +75,11 @@ class AtomNetwork(nn.Module):
             found = found.index_copy(0, rows, self._through(layers, features.index_select(0, rows)))
         return found
 
+    def with_slopes(self, features: Tensor, scale: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Outputs (atoms, 1) and ``scale`` times their slopes (atoms, F), outside of autograd; None: by autograd only."""
+        weights = None if self.layers is None else self._fused(self.layers)
+        return None if weights is None else atom_terms_and_slopes(features, *weights, scale)
+
     @torch.no_grad()
     def shift(self, by: float) -> None:
         """Raise every output by the same number, through the last biases."""
@@ -82,7 +88,17 @@ class AtomNetwork(nn.Module):
                 *_, output = layers.children()
                 cast(nn.Linear, output).bias.add_(by)
 
+    def _fused(self, layers: nn.Module) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """The weights that `ops.atom_network` takes; None for another network."""
+        *hidden, output = cast(Sequence[nn.Linear], list(layers.children()))
+        if len(hidden) != 1 or self.outputs != 1 or self._activation is not shifted_softplus:
+            return None
+        return hidden[0].weight, hidden[0].bias, output.weight, output.bias
+
     def _through(self, layers: nn.Module, x: Tensor) -> Tensor:
+        fused = self._fused(layers)
+        if fused is not None:
+            return atom_terms(x, *fused)
         *hidden, output = layers.children()
         for layer in hidden:
             x = self._activation(layer(x))

@@ -15,7 +15,7 @@ from atomlens.data.system import MAX_ATOMIC_NUMBER, symbol
 from atomlens.errors import InputError
 from atomlens.ops.segment import segment_sum
 from atomlens.readouts.atom_network import AtomNetwork, AtomNetworkConfig
-from atomlens.readouts.interface import Readout
+from atomlens.readouts.interface import Output, Readout
 from atomlens.readouts.standardise import fit_offsets, known_label, spread
 
 
@@ -70,6 +70,17 @@ class Energy(Readout):
     def terms(self, features: Tensor, batch: Batch) -> Tensor:
         """Atom energies (atoms,) in eV, float64."""
         return self.learned_terms(features, batch) + self._weighted(self.references[batch.numbers], batch)
+
+    @torch.no_grad()
+    def with_slopes(self, features: Tensor, batch: Batch) -> tuple[Output, Tensor] | None:
+        """What `forward` gives and ∂E/∂x (atoms, F), without autograd; None where the network has no such pass."""
+        plain = batch.weight is None and type(self) is Energy  # others may sum up otherwise
+        found = self.network.with_slopes(features, self.scale) if plain else None
+        if found is None:
+            return None
+        raw, slopes = found
+        terms = raw.squeeze(-1).to(torch.float64) * self.scale + self.references[batch.numbers]
+        return Output(self.total(terms, batch), terms), slopes
 
     def total(self, terms: Tensor, batch: Batch) -> Tensor:
         """Energies (systems,) in eV."""

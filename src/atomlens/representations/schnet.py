@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 import torch.nn.functional as functional
@@ -28,11 +28,12 @@ from atomlens.ops.cfconv import (
     kernels_for,
     table_cfconv,
 )
+from atomlens.ops.fingerprint import fingerprint
 from atomlens.ops.radial import CUTOFF_FUNCTIONS, gaussian_basis
 from atomlens.ops.segment import segment_sum
 from atomlens.representations.interface import Linearised, Listener, ProbePairs, Representation
 from atomlens.representations.pair_graph import pair_graph, probe_graph
-from atomlens.representations.tabulated import Tabulated
+from atomlens.representations.tabulated import Tabulated, can_keep
 
 Convolution = Callable[[Tensor], Tensor]
 
@@ -134,6 +135,9 @@ class FilterNetworks(Tabulated):
         return kernels.filter_tables(*weights, self._at_knots[1])
 
 
+_LAYERS = ("atomwise_in", "atomwise_mid", "atomwise_out")
+
+
 class Interaction(nn.Module):
     """The residual v_i = Dense(ssp(Dense(Σ_j (W_in x_j) ∘ W(d_ij)))) (thesis fig. 4.2, middle)."""
 
@@ -156,8 +160,10 @@ class Interaction(nn.Module):
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What `ops.cfconv.interaction` takes: the layers' weights and biases."""
-        mid, out = self.atomwise_mid, self.atomwise_out
-        return self.atomwise_in.weight, mid.weight, mid.bias, out.weight, out.bias
+        # Looked up at every step of a simulation, where modules' own way of looking up shows.
+        layers = self._modules
+        inner, mid, out = (cast(nn.Linear, layers[name])._parameters for name in _LAYERS)
+        return cast(Any, (inner["weight"], mid["weight"], mid["bias"], out["weight"], out["bias"]))
 
 
 class SchNet(Representation):
@@ -173,6 +179,7 @@ class SchNet(Representation):
         self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, config.features)
         self.filters = FilterNetworks(config)
         self.filters.requires_grad_(config.interactions > 0)  # processes that train together wait for each gradient
+        self._kept_layers: tuple[tuple[Any, ...], Layers] | None = None
         self.blocks = nn.ModuleList(Interaction(config.features, config.n_filters) for _ in range(config.interactions))
 
     def forward(self, batch: Batch) -> Tensor:
@@ -202,8 +209,15 @@ class SchNet(Representation):
         return x
 
     def _layers(self) -> Layers:
-        """The dense layers of all blocks."""
-        return Layers(*(torch.stack(parts) for parts in zip(*(b.weights() for b in self._interactions), strict=True)))
+        """The dense layers of all blocks; kept while parameters are constant and unchanged."""
+        weights = [block.weights() for block in self._interactions]
+        if not can_keep():
+            return Layers(*(torch.stack(parts) for parts in zip(*weights, strict=True)))
+        key = fingerprint([tensor for block in weights for tensor in block])
+        if self._kept_layers is None or self._kept_layers[0] != key:
+            with torch.no_grad():
+                self._kept_layers = key, Layers(*(torch.stack(parts) for parts in zip(*weights, strict=True)))
+        return self._kept_layers[1]
 
     @property
     def _interactions(self) -> list[Interaction]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from atomlens.errors import InputError
 from atomlens.ops.cfconv import Kernels, SplineGrid, kernels_for, spline_coefficients
+from atomlens.ops.fingerprint import fingerprint
 
 _SIZES = [
     share << power for power in range(4, 11) for share in (4, 5, 6, 7)
@@ -31,6 +32,12 @@ def constant_parameters() -> Iterator[None]:
         yield
     finally:
         _constant.reset(token)
+
+
+def can_keep() -> bool:
+    """Whether what is made from parameters now may serve again, as long as they stay the same."""
+    # What is made in inference mode can never be differentiated through.
+    return not ((torch.is_grad_enabled() and not _constant.get()) or torch.is_inference_mode_enabled())
 
 
 @dataclass(frozen=True)
@@ -80,14 +87,9 @@ class Tabulated(nn.Module, ABC):
 
     def table(self, kernels: Kernels) -> Tensor:
         """Spline coefficients (blocks, samples + 2, F); kept while parameters are constant and unchanged."""
-        # What is made in inference mode can never be differentiated through, so it is not kept for others.
-        if (torch.is_grad_enabled() and not _constant.get()) or torch.is_inference_mode_enabled():
+        if not can_keep():
             return self._tabulate(kernels)
-        parameters: list[Tensor] = list(self.parameters())
-        # Versions miss what is written through .data; norms and sums see most of it, and `refine` starts anew.
-        marks = [*torch._foreach_norm(parameters), *(part.sum() for part in parameters)]
-        state = torch.stack(marks).tolist(), [part._version for part in parameters]
-        key = (self.grid, kernels.name, parameters[0].dtype, parameters[0].device, state)
+        key = (self.grid, kernels.name, fingerprint(list(self.parameters())))
         if self._kept is None or self._kept[0] != key:
             with torch.no_grad():
                 self._kept = key, self._tabulate(kernels)

@@ -194,19 +194,19 @@ def _compile_forward(width: int) -> Any:
                                 _array(h, atoms, width), _array(table, table_rows, width), _array(c, atoms, width)
                             )  # fmt: skip
                         multiply(
-                            width, vectors, strip, rows, c + skip, w_mid + t * square, b_mid + t * row, 0, a + skip
+                            width, width, vectors, strip, rows, c + skip, w_mid + t * square, b_mid + t * row, 0, a + skip
                         )
                         _activate(first, last, width, _array(a, atoms, width), _array(s_kept + t * wide, atoms, width))
                         below = x_kept + t * stride
                         multiply(
-                            width, vectors, strip, rows, a + skip, w_out + t * square, below + skip, width, x_here + skip
+                            width, width, vectors, strip, rows, a + skip, w_out + t * square, below + skip, width, x_here + skip
                         )
                         bias = numba.carray(pointer(b_out + t * row), width, np.float32)
                         _add_row(first, last, width, _array(x_here, atoms, width), bias)
                     if phase < blocks:
                         h = h_kept + phase * wide
                         multiply(
-                            width, vectors, strip, rows, x_here + skip, w_in + phase * square, zeros, 0, h + skip
+                            width, width, vectors, strip, rows, x_here + skip, w_in + phase * square, zeros, 0, h + skip
                         )
             piece = take(data)
 
@@ -279,29 +279,29 @@ def _compile_back(width: int) -> Any:
                             _add(first, last, width, extra, _array(returned, atoms, width))
                         if sums:
                             multiply_transposed(
-                                width, vectors, strip, rows, returned + skip, x_kept + t * wide + skip, zeros, more,
+                                width, width, vectors, strip, rows, returned + skip, x_kept + t * wide + skip, zeros, more,
                                 gradients + t * square
                             )  # fmt: skip
                         above = g_kept + t * stride
                         multiply(
-                            width, vectors, strip, rows, returned + skip, w_in + t * square, above + skip, width, g + skip
+                            width, width, vectors, strip, rows, returned + skip, w_in + t * square, above + skip, width, g + skip
                         )
                     if phase < blocks:
                         t -= 1
                         slope = _array(s_kept + t * wide, atoms, width)
                         by_a, by_m = by_a_kept + t * stride, by_m_kept + t * stride
-                        multiply(width, vectors, strip, rows, g + skip, w_out + t * square, zeros, 0, by_a + skip)
+                        multiply(width, width, vectors, strip, rows, g + skip, w_out + t * square, zeros, 0, by_a + skip)
                         _multiply_slope(first, last, width, _array(by_a, atoms, width), slope, _array(by_m, atoms, width))
                         if by_s:
                             of_slope = _array(by_s + t * wide, atoms, width)
                             _add_curvature(first, last, width, of_slope, slope, _array(by_m, atoms, width))
                         if sums:
                             multiply_transposed(
-                                width, vectors, strip, rows, by_m + skip, c_kept + t * wide + skip, zeros, more,
+                                width, width, vectors, strip, rows, by_m + skip, c_kept + t * wide + skip, zeros, more,
                                 gradients + (blocks + t) * square
                             )  # fmt: skip
                             multiply_transposed(
-                                width, vectors, strip, rows, g + skip, a_kept + t * wide + skip, zeros, more,
+                                width, width, vectors, strip, rows, g + skip, a_kept + t * wide + skip, zeros, more,
                                 gradients + (2 * blocks + t) * square
                             )  # fmt: skip
                             bias = numba.carray(pointer(bias_gradients + t * row), width, np.float32)
@@ -309,7 +309,7 @@ def _compile_back(width: int) -> Any:
                             bias = numba.carray(pointer(bias_gradients + (blocks + t) * row), width, np.float32)
                             _sum_rows(first, last, width, _array(g, atoms, width), more, bias)
                         below = below_kept + (t * below_stride if below_stride else (t % 2) * wide)
-                        multiply(width, vectors, strip, rows, by_m + skip, w_mid + t * square, zeros, 0, below + skip)
+                        multiply(width, width, vectors, strip, rows, by_m + skip, w_mid + t * square, zeros, 0, below + skip)
                         table, h = tables + t * table_stride, h_kept + t * wide
                         if s[37] and mutual:
                             for i in range(first, last):
@@ -412,28 +412,28 @@ def _compile_again(width: int) -> Any:
                                 first, last, width, heard_starts, heard_order, heard_other, place, slopes, scale,
                                 _array(below, atoms, width), knots, _array(of_h, atoms, width)
                             )  # fmt: skip
-                        multiply(width, vectors, strip, rows, of_below + skip, w_mid + t * square, zeros, 0, of_s + skip)
+                        multiply(width, width, vectors, strip, rows, of_below + skip, w_mid + t * square, zeros, 0, of_s + skip)
                         _through_slope(
                             first, last, width, _array(s_kept + skipped, atoms, width), _array(by_a, atoms, width),
                             _array(of_by_a, atoms, width), _array(of_s, atoms, width)
                         )  # fmt: skip
                         multiply(
-                            width, vectors, strip, rows, of_by_a + skip, w_out + t * square,
+                            width, width, vectors, strip, rows, of_by_a + skip, w_out + t * square,
                             of_x_kept + t * stride + skip, width, x_here + skip
                         )  # fmt: skip
                         if sums:
                             multiply_transposed(
-                                width, vectors, strip, rows, by_m_kept + skipped + skip, of_below + skip, zeros, more,
+                                width, width, vectors, strip, rows, by_m_kept + skipped + skip, of_below + skip, zeros, more,
                                 gradients + (blocks + t) * square
                             )  # fmt: skip
                             multiply_transposed(
-                                width, vectors, strip, rows, g_kept + skipped + skip, of_by_a + skip, zeros, more,
+                                width, width, vectors, strip, rows, g_kept + skipped + skip, of_by_a + skip, zeros, more,
                                 gradients + (2 * blocks + t) * square
                             )  # fmt: skip
                     if phase < blocks and sums:
                         if phase > 0 or given:
                             multiply_transposed(
-                                width, vectors, strip, rows, back_kept + phase * wide + skip, x_here + skip, zeros, more,
+                                width, width, vectors, strip, rows, back_kept + phase * wide + skip, x_here + skip, zeros, more,
                                 gradients + phase * square
                             )  # fmt: skip
                         elif not more:
@@ -444,7 +444,7 @@ def _compile_again(width: int) -> Any:
                             _array(of_back, atoms, width)[first:last] = 0.0
                         else:
                             multiply(
-                                width, vectors, strip, rows, x_here + skip, w_in + phase * square, zeros, 0,
+                                width, width, vectors, strip, rows, x_here + skip, w_in + phase * square, zeros, 0,
                                 of_back + skip
                             )  # fmt: skip
             group = take(data)

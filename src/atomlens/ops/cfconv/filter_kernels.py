@@ -120,7 +120,7 @@ def _compile_tables(width: int) -> Any:
                 numba.carray(pointer(slope + t * wide), (samples, width), np.float32),
             )  # fmt: skip
             multiply(
-                width, vectors, strip, samples, here, second + t * width * row, second_bias + t * row, 0, table + row
+                width, width, vectors, strip, samples, here, second + t * width * row, second_bias + t * row, 0, table + row
             )
             _solve(samples, width, ratio, numba.carray(pointer(table), (samples + 2, width), np.float32))
             t = take(data)
@@ -150,11 +150,11 @@ def _compile_gradients(width: int) -> Any:
             _solve_adjoint(samples, width, ratio, gradient, values)
             _sum_rows(samples, width, values, numba.carray(pointer(by_second_bias + t * row), width, np.float32))
             multiply_transposed(
-                width, vectors, strip, samples, inner + t * wide, by_values + t * wide, zeros, 0,
+                width, width, vectors, strip, samples, inner + t * wide, by_values + t * wide, zeros, 0,
                 by_second + t * width * row
             )  # fmt: skip
             multiply(
-                width, vectors, strip, samples, by_values + t * wide, second + t * width * row, zeros, 0,
+                width, width, vectors, strip, samples, by_values + t * wide, second + t * width * row, zeros, 0,
                 by_inner + t * wide,
             )  # fmt: skip
             _multiply_slope(samples, width, numba.carray(pointer(slope + t * wide), shape, np.float32), hidden)

@@ -28,7 +28,9 @@ class NumbaPasses(Passes):
     """In float32, for as many filters as features."""
 
     def __init__(self, tables: Tensor, layers: Layers, lookup: Lookup) -> None:
-        super().__init__(tables.contiguous(), Layers(*(layer.contiguous() for layer in layers)), lookup)
+        contiguous = all(layer.is_contiguous() for layer in layers)
+        layers = layers if contiguous else Layers(*(layer.contiguous() for layer in layers))
+        super().__init__(tables.contiguous(), layers, lookup)
         self._width = tables.shape[2]
         self._zeros = tables.new_zeros(self._width)
 
@@ -37,11 +39,6 @@ class NumbaPasses(Passes):
         """Whether there are kernels for such tables and layers."""
         width = tables.shape[2]
         return tables.dtype == torch.float32 and width in WIDTHS and layers.w_in.shape[1] == width
-
-    @cached_property
-    def _inputs_first(self) -> tuple[Tensor, ...]:
-        """The weights, transposed."""
-        return tuple(w.transpose(1, 2).contiguous() for w in (self.layers.w_in, self.layers.w_mid, self.layers.w_out))
 
     def forward(self, x: Tensor, *, keep: bool) -> Forward:
         """See `Passes.forward`."""
@@ -55,7 +52,7 @@ class NumbaPasses(Passes):
             *_addresses(graph.by_centre.starts, graph.by_centre.order, graph.neighbour, lookup.place),
             *_addresses(lookup.weights(0), self.tables),
             self._table_stride,
-            *_addresses(*self._inputs_first, layers.b_mid, layers.b_out, self._zeros),
+            *_addresses(*self.layers.inputs_first, layers.b_mid, layers.b_out, self._zeros),
             *_addresses(x, before, out, h, c, a, s),
             int(keep),
         ]
@@ -143,7 +140,7 @@ class NumbaPasses(Passes):
             *self._pairs_both_ways,
             *_addresses(lookup.weights(0), lookup.weights(1), self.tables),
             self._table_stride,
-            *_addresses(*self._inputs_first, self._zeros, of_x, h, s, kept.by_a, kept.below, scale),
+            *_addresses(*self.layers.inputs_first, self._zeros, of_x, h, s, kept.by_a, kept.below, scale),
             *_addresses(of_g, of_xs, of_back, of_below, of_by_a, of_h, of_s),
             0,
         ]

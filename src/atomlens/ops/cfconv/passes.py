@@ -9,8 +9,10 @@ backend that does better gives its own (`Kernels.passes`).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as functional
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from atomlens.ops.cfconv.table import Lookup
 
 
-class Layers(NamedTuple):
+@dataclass(frozen=True)
+class Layers:
     """The dense layers of all T blocks, weights output first: F features, N filters."""
 
     w_in: Tensor  # (T, N, F)
@@ -28,6 +31,16 @@ class Layers(NamedTuple):
     b_mid: Tensor  # (T, F)
     w_out: Tensor  # (T, F, F)
     b_out: Tensor  # (T, F)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The five, in order."""
+        return iter((self.w_in, self.w_mid, self.b_mid, self.w_out, self.b_out))
+
+    @cached_property
+    def inputs_first(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The three weights, transposed."""
+        w_in, w_mid, w_out = (w.transpose(1, 2).contiguous() for w in (self.w_in, self.w_mid, self.w_out))
+        return w_in, w_mid, w_out
 
 
 @dataclass(frozen=True)

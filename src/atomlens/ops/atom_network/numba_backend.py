@@ -1,0 +1,99 @@
+"""The network's passes by the kernels of `network_kernels`."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atomlens.ops.atom_network.network_kernels import N_SLOTS, compile_networks
+from atomlens.ops.numba_tools import launch
+from atomlens.ops.product_kernels import LANES
+
+_Slots = ctypes.c_int64 * N_SLOTS
+_LARGEST = 512  # of features and hidden units; compilation takes a second for each
+
+
+def suits(x: Tensor, first: Tensor) -> bool:
+    """Whether there are kernels for features x (atoms, F) and first weights (H, F)."""
+    hidden, features = first.shape
+    whole = features % 16 == 0 and hidden % 16 == 0 and features % LANES == 0 and hidden % LANES == 0
+    return x.dtype == first.dtype == torch.float32 and whole and max(features, hidden) <= _LARGEST
+
+
+def forward(
+    x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs (atoms, 1), σ(m) and ssp(m), (atoms, H) each."""
+    x, second = x.contiguous(), second.contiguous()
+    atoms, (hidden, features) = x.shape[0], first.shape
+    turned = first.T.contiguous()
+    a, s, out = x.new_empty(atoms, hidden), x.new_empty(atoms, hidden), x.new_empty(atoms, 1)
+    slots = _Slots(0, 0, atoms, *_addresses(x, turned, first_bias, second, second_bias, a, s, out))
+    launch(_kernels(features, hidden)["network_forward"], slots, atoms, atoms * features * hidden)
+    return out, s, a
+
+
+def back(
+    g: Tensor,
+    x: Tensor | None,
+    s: Tensor,
+    a: Tensor | None,
+    first: Tensor,
+    second: Tensor,
+    by_s: Tensor | None,
+    *,
+    to_x: bool,
+    weights: bool,
+) -> tuple[Tensor | None, tuple[Tensor, Tensor, Tensor] | None]:
+    """∂E/∂x from g = ∂E/∂o (atoms, 1), and the gradients by W_1, b_1 and w_2, for which x and a are needed."""
+    g, x, first = g.contiguous(), None if x is None else x.contiguous(), first.contiguous()
+    by_s, second = None if by_s is None else by_s.contiguous(), second.contiguous()
+    atoms, (hidden, features) = len(g), first.shape
+    zeros, inner = g.new_zeros(features), torch.empty_like(s)
+    out, sums = g.new_empty(atoms, features) if to_x else None, _sums(g, first) if weights else None
+    groups = _groups(g, first) if sums is None else len(sums)
+    slots = _Slots(0, 0, groups, atoms, *_addresses(x, first, zeros, second, g, a, s, by_s, inner, out, sums))
+    launch(_kernels(features, hidden)["network_back"], slots, groups, 2 * atoms * features * hidden)
+    return out, None if sums is None else _gradients(sums, first)
+
+
+def again(
+    g: Tensor, of_x: Tensor, s: Tensor, first: Tensor, second: Tensor
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """From what comes to ∂E/∂x, (atoms, F): by g, by s, and by W_1, b_1 and w_2."""
+    g, of_x, second = g.contiguous(), of_x.contiguous(), second.contiguous()
+    atoms, (hidden, features) = of_x.shape[0], first.shape
+    zeros, inner, turned = of_x.new_zeros(max(features, hidden)), torch.empty_like(s), first.T.contiguous()
+    of_g, of_s, sums = torch.empty_like(g), torch.empty_like(s), _sums(of_x, first)
+    slots = _Slots(0, 0, len(sums), atoms, *_addresses(of_x, turned, zeros, second, g, s, inner, of_g, of_s, sums))
+    launch(_kernels(features, hidden)["network_again"], slots, len(sums), 2 * atoms * features * hidden)
+    return of_g, of_s, _gradients(sums, first)
+
+
+def _groups(x: Tensor, first: Tensor) -> int:
+    """Into how many groups atoms are shared out, whatever the number of threads."""
+    return max(1, min(x.shape[0] // (128 if first.numel() < 2**14 else 512), 64))
+
+
+def _sums(x: Tensor, first: Tensor) -> Tensor:
+    hidden, features = first.shape
+    return x.new_empty(_groups(x, first), hidden * (features + 2))
+
+
+def _gradients(sums: Tensor, first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    total = sums[0] if len(sums) == 1 else sums.sum(dim=0)
+    weight, bias, second = total.split([first.numel(), len(first), len(first)])
+    return weight.view(first.shape), bias, second[None]
+
+
+def _addresses(*tensors: Tensor | None) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+@cache
+def _kernels(features: int, hidden: int) -> dict[str, Any]:
+    return compile_networks(features, hidden)
