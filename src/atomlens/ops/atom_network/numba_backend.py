@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from atomlens.ops.atom_network.network_kernels import N_SLOTS, compile_networks
+from atomlens.ops.cfconv.numba_passes import add_up
 from atomlens.ops.numba_tools import launch
 from atomlens.ops.product_kernels import LANES
 
@@ -85,7 +86,7 @@ def _sums(x: Tensor, first: Tensor) -> Tensor:
 
 
 def _gradients(sums: Tensor, first: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    total = sums[0] if len(sums) == 1 else sums.sum(dim=0)
+    total = add_up(sums)
     weight, bias, second = total.split([first.numel(), len(first), len(first)])
     return weight.view(first.shape), bias, second[None]
 

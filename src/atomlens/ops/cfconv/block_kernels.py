@@ -123,6 +123,17 @@ def _sum_rows(first, last, features, given, begun, out):  # type: ignore[no-unty
             out[f] += given[i, f]
 
 
+@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
+def _add_groups(first, last, groups, given, out):  # type: ignore[no-untyped-def]
+    for start in range(first, last, 512):
+        end = min(start + 512, last)
+        for i in range(start, end):
+            out[i] = given[0, i]
+        for group in range(1, groups):
+            for i in range(start, end):
+                out[i] += given[group, i]
+
+
 @numba.njit(inline="always")
 def _array(address, atoms, width):  # type: ignore[no-untyped-def]
     return numba.carray(pointer(address), (atoms, width), np.float32)
@@ -450,3 +461,17 @@ def _compile_again(width: int) -> Any:
             group = take(data)
 
     return again
+
+
+@numba.cfunc(types.void(types.voidptr), cache=KEEP)
+def add_groups(data):  # type: ignore[no-untyped-def]
+    """The sum of groups (groups, numbers) in their order, (numbers,)."""
+    s = numba.carray(data, N_SLOTS, np.int64)
+    step, groups, numbers = s[1], s[2], s[3]
+    given = numba.carray(pointer(s[4]), (groups, numbers), np.float32)
+    out = numba.carray(pointer(s[5]), numbers, np.float32)
+    first = take(data) * step
+    while first < numbers:
+        last = min(first + step, numbers)
+        _add_groups(first, last, groups, given, out)
+        first = take(data) * step

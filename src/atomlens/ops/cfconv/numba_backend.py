@@ -16,13 +16,12 @@ from atomlens.ops.cfconv.numba_kernels import (
     compile_coefficients,
     compile_kernels,
     count_and_place,
-    locate,
-    spline_weights,
 )
 from atomlens.ops.cfconv.numba_filters import filter_tables
 from atomlens.ops.cfconv.numba_passes import WIDTHS, NumbaPasses
 from atomlens.ops.cfconv.passes import Layers, Passes
 from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid
+from atomlens.ops.cfconv.spline_kernels import compile_places, compile_weights
 from atomlens.ops.cfconv.table import Lookup
 from atomlens.ops.numba_tools import launch
 
@@ -186,9 +185,14 @@ class NumbaKernels(Kernels):
         """See `Kernels.locate`."""
         if distances.dtype != torch.float64:
             return grid.locate(distances)
-        place, fraction = np.empty(distances.shape[0], np.int32), np.empty(distances.shape[0])
-        locate(distances.numpy(), grid.spacing, grid.intervals, GHOSTS, place, fraction)
-        return torch.from_numpy(place), torch.from_numpy(fraction)
+        distances, pairs = distances.contiguous(), distances.shape[0]
+        place, fraction = torch.empty(pairs, dtype=torch.int32), torch.empty(pairs, dtype=torch.float64)
+        sizes = np.array([grid.spacing, grid.end])
+        slots = _Slots(
+            *(0, 0, pairs, grid.intervals, GHOSTS, sizes.ctypes.data), *_addresses(distances, place, fraction)
+        )
+        launch(_places(), slots, pairs, 8 * pairs)
+        return place, fraction
 
     def spline_weights(
         self, grid: SplineGrid, distances: Tensor, fraction: Tensor, order: int, dtype: torch.dtype
@@ -196,10 +200,12 @@ class NumbaKernels(Kernels):
         """See `Kernels.spline_weights`."""
         if distances.dtype != torch.float64 or order > 2 or grid.fade not in _FADES:
             return grid.weights(distances, fraction, order, dtype)
-        out = np.empty((distances.shape[0], 4), np.float32 if dtype == torch.float32 else np.float64)
-        kind = _FADES.index(grid.fade)
-        spline_weights(distances.numpy(), fraction.numpy(), order, grid.spacing, kind, grid.end, out)
-        return torch.from_numpy(out)
+        distances, fraction, pairs = distances.contiguous(), fraction.contiguous(), distances.shape[0]
+        out = torch.empty(pairs, 4, dtype=dtype)
+        sizes = np.array([grid.spacing, grid.end])
+        slots = _Slots(*(0, 0, pairs, 0, 0, sizes.ctypes.data), *_addresses(distances, fraction, out))
+        launch(_spline_weights(dtype, _FADES.index(grid.fade), order), slots, pairs, 16 * pairs)
+        return out
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:
@@ -226,3 +232,13 @@ def _coefficients(dtype: torch.dtype) -> Any:
 
 def _launch(name: str, dtype: torch.dtype, features: int, slots: Any, rows: int, work: int) -> None:
     launch(_kernels(dtype, features if features in WIDTHS else 0)[name], slots, rows, work)
+
+
+@cache
+def _places() -> Any:
+    return compile_places()
+
+
+@cache
+def _spline_weights(dtype: torch.dtype, kind: int, order: int) -> Any:
+    return compile_weights(_real(dtype), kind, order)

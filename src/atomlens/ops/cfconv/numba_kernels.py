@@ -181,65 +181,6 @@ def _solve_adjoint(gradient, out, left, right):  # type: ignore[no-untyped-def]
             out[i, f] = 6.0 * scaled
 
 
-@numba.njit(fastmath=FAST, error_model="numpy", inline="always")
-def _fade(kind, d, end):  # type: ignore[no-untyped-def]
-    """The cutoff function of `ops.radial` with its first two derivatives; kind 0: none, 1: cosine, 2: smooth."""
-    if kind == 1:
-        rate = np.pi / end
-        c = 0.5 * np.cos(rate * d)
-        return c + 0.5, -0.5 * rate * np.sin(rate * d), -rate * rate * c
-    if kind == 2:
-        u = d / end
-        u2 = u * u
-        u4 = u2 * u2
-        value = 1.0 + u4 * u2 * (-28.0 + u * (48.0 - 21.0 * u))
-        slope = u4 * u * (-168.0 + u * (336.0 - 168.0 * u))
-        return value, slope / end, u4 * (-840.0 + u * (2016.0 - 1176.0 * u)) / (end * end)
-    return 1.0, 0.0, 0.0
-
-
-@numba.njit(cache=KEEP, nogil=True, fastmath=FAST, error_model="numpy")
-def locate(distances, spacing, intervals, ghosts, place, fraction):  # type: ignore[no-untyped-def]
-    """See `SplineGrid.locate`."""
-    scale = 1.0 / spacing
-    for p in range(distances.shape[0]):
-        steps = distances[p] * scale
-        steps = (intervals if steps > intervals else steps) + ghosts
-        # A distance that is NaN must not become an address; its fraction stays NaN.
-        k = np.int32(steps) if steps >= 0.0 else np.int32(0)
-        place[p] = k
-        fraction[p] = steps - k
-
-
-@numba.njit(cache=KEEP, nogil=True, fastmath=FAST, error_model="numpy")
-def spline_weights(distances, fraction, order, spacing, kind, end, out):  # type: ignore[no-untyped-def]
-    """See `SplineGrid.weights`; order 0, 1 or 2."""
-    h1, h2 = 1.0 / spacing, 1.0 / (spacing * spacing)
-    for p in range(distances.shape[0]):
-        u, d = fraction[p], distances[p]
-        if (kind > 0 and d >= end) or (kind == 0 and order > 0 and d > end):
-            out[p, 0] = out[p, 1] = out[p, 2] = out[p, 3] = 0.0
-            continue
-        v = 1.0 - u
-        f0, f1, f2 = _fade(kind, d, end)
-        sixth = 1.0 / 6.0
-        w0, w3 = sixth * v * v * v, sixth * u * u * u
-        w1, w2 = sixth * (u * u * (3.0 * u - 6.0) + 4.0), sixth * (v * v * (3.0 * v - 6.0) + 4.0)
-        if order == 0:
-            out[p, 0], out[p, 1], out[p, 2], out[p, 3] = f0 * w0, f0 * w1, f0 * w2, f0 * w3
-            continue
-        s0, s3 = -0.5 * v * v * h1, 0.5 * u * u * h1
-        s1, s2 = 0.5 * u * (3.0 * u - 4.0) * h1, -0.5 * v * (3.0 * v - 4.0) * h1
-        if order == 1:
-            out[p, 0], out[p, 1] = f0 * s0 + f1 * w0, f0 * s1 + f1 * w1
-            out[p, 2], out[p, 3] = f0 * s2 + f1 * w2, f0 * s3 + f1 * w3
-        else:
-            out[p, 0] = f0 * v * h2 + 2.0 * f1 * s0 + f2 * w0
-            out[p, 1] = f0 * (3.0 * u - 2.0) * h2 + 2.0 * f1 * s1 + f2 * w1
-            out[p, 2] = f0 * (1.0 - 3.0 * u) * h2 + 2.0 * f1 * s2 + f2 * w2
-            out[p, 3] = f0 * u * h2 + 2.0 * f1 * s3 + f2 * w3
-
-
 @numba.njit(cache=KEEP, nogil=True)
 def count_and_place(key, starts, order):  # type: ignore[no-untyped-def]
     """Counting sort: ``order`` brings equal keys together and keeps their rows' order."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atomlens.ops.cfconv.block_kernels import N_SLOTS, closed_pieces, compile_blocks
+from atomlens.ops.cfconv.block_kernels import N_SLOTS, add_groups, closed_pieces, compile_blocks
 from atomlens.ops.cfconv.graph import Groups
 from atomlens.ops.cfconv.mutual_kernels import group_half, halve
 from atomlens.ops.cfconv.passes import Again, Back, Forward, Kept, Layers, Passes
@@ -160,7 +160,7 @@ class NumbaPasses(Passes):
     def _gradients(self, sums: Tensor, *, biases: bool = True) -> Layers:
         """What the groups' sums add up to."""
         blocks, width = self.blocks, self._width
-        total = sums[0] if len(sums) == 1 else sums.sum(dim=0)
+        total = add_up(sums)
         if not self.lookup.graph.n_atoms:
             total = torch.zeros_like(total)
         weights, rest = total[: 3 * blocks * width * width], total[3 * blocks * width * width :]
@@ -302,6 +302,16 @@ def _halves(lookup: Lookup) -> _Halves | None:
             kept["_halves"] = _Halves(*(torch.from_numpy(array) for array in (reverse, starts, half)), by_place)
     halves: _Halves | None = kept["_halves"]
     return halves
+
+
+def add_up(sums: Tensor) -> Tensor:
+    """The sum of groups (groups, numbers) in float32 in their order, (numbers,)."""
+    if len(sums) == 1:
+        return sums[0]
+    total = sums.new_empty(sums.shape[1])
+    slots = _Slots(0, 0, *sums.shape, *_addresses(sums, total))
+    launch(add_groups, slots, sums.shape[1], sums.numel())
+    return total
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:
