@@ -13,7 +13,9 @@ def example(atoms, features, hidden, seed=0):
     generator = torch.Generator().manual_seed(seed)
     shapes = [(atoms, features), (hidden, features), (hidden,), (1, hidden), (1,)]
     sizes = [1.0, features**-0.5, 1.0, 1.0, 1.0]
-    return [size * torch.randn(s, generator=generator, dtype=torch.float64) for s, size in zip(shapes, sizes, strict=True)]
+    return [
+        size * torch.randn(s, generator=generator, dtype=torch.float64) for s, size in zip(shapes, sizes, strict=True)
+    ]
 
 
 def in_steps(*inputs):

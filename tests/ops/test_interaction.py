@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from atomlens.ops.cfconv import Layers, Lookup, ReferenceKernels, SplineGrid, interactions
-from atomlens.ops.cfconv.block_kernels import closed_pieces
 from atomlens.ops.cfconv.interaction import interactions_in_steps
 from atomlens.ops.cfconv.numba_backend import NumbaKernels
 from atomlens.ops.cfconv.numba_passes import WIDTHS, NumbaPasses
 from atomlens.ops.cfconv.passes import Passes
+from atomlens.ops.cfconv.row_kernels import closed_pieces
 
 ATOMS, PAIRS, FEATURES, FILTERS, BLOCKS = 5, 14, 3, 4, 2
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 try:
-    from atomlens.ops.fingerprint_kernels import mix
+    from atomlens.ops.fingerprint_kernels import mix as _mix
 except ImportError:  # without numba
-    mix = None
+    _mix = None  # type: ignore[assignment]
 
 
 def fingerprint(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
@@ -21,8 +21,8 @@ def fingerprint(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     twenty numbers per nanosecond; elsewhere norms and sums, which see most changes.
     """
     places = tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors)
-    if mix is not None and all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in tensors):
+    if _mix is not None and all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in tensors):
         words = [tensor.numel() * tensor.element_size() // 4 for tensor in tensors]
-        return *places, mix(tuple(place for place, _, _ in places), tuple(words))
+        return *places, _mix(tuple(place for place, _, _ in places), tuple(words))
     marks = [*torch._foreach_norm(list(tensors)), *(tensor.sum() for tensor in tensors)]
     return *places, *torch.stack(marks).tolist()

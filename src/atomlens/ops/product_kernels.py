@@ -1,8 +1,8 @@
 """Matrix products and activations for use inside kernels, in single precision.
 
 The matrix products of a network of atoms are narrow: thousands of rows, and 64 or 128 columns. A product of its own has
-no call to pay for, stays in the cache between the steps of a kernel, and uses the widest vectors that the processor has,
-which libraries do not do on every make of it.
+no call to pay for, stays in the cache between the steps of a kernel, and uses the widest vectors that the processor
+has, which libraries do not do on every make of it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,22 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
 
-_FEATURES = llvm.get_host_cpu_features()
-_WIDE, _MEDIUM = bool(_FEATURES.get("avx512f")), bool(_FEATURES.get("avx2"))
+# What numba compiles for, which its settings can make less than the processor.
+_FEATURES = config.CPU_FEATURES if config.CPU_FEATURES is not None else llvm.get_host_cpu_features().flatten()
+_WIDE, _MEDIUM = "+avx512f" in _FEATURES, "+avx2" in _FEATURES
 LANES = 16 if _WIDE else 8 if _MEDIUM else 4  # numbers per vector
 # Vectors side by side in a tile; with six rows their sums fill the registers, of which AVX2 has half as many.
 VECTORS = 4 if _WIDE or platform.machine() in ("arm64", "aarch64") else 2
-_SIX = 6
 
 _ROUNDED = {"contract", "nsz", "arcp"}
 _real = np.float32
 _ZERO, _HALF, _ONE, _TWO = _real(0.0), _real(0.5), _real(1.0), _real(2.0)
 _LN2, _PER_LN2 = _real(math.log(2.0)), _real(1.0 / math.log(2.0))
-_LN2_HIGH, _LN2_LOW = (
-    _real(0.693359375),
-    _real(math.log(2.0) - 0.693359375),
-)  # the first has few bits: k times it is exact
+# The first has few bits: k times it is exact.
+_LN2_HIGH, _LN2_LOW = _real(0.693359375), _real(math.log(2.0) - 0.693359375)
 _LOWEST = _real(-87.0)  # below, 2ᵏ is no normal number
 # eʳ - 1 - r over r² on |r| ≤ ln 2 / 2, after Cephes; ln(1 + t) = 2 artanh(t / (2 + t)) by its series.
 _E0, _E1, _E2 = _real(1.9875691500e-4), _real(1.3981999507e-3), _real(8.3334519073e-3)
@@ -43,19 +41,7 @@ _A5, _A6, _A7 = _real(1 / 11), _real(1 / 13), _real(1 / 15)
 
 @intrinsic(prefer_literal=True)
 def _tile(  # type: ignore[no-untyped-def]
-    typingctx,
-    rows,
-    vectors,
-    a,
-    a_row,
-    a_step,
-    b,
-    b_step,
-    depth,
-    start,
-    start_row,
-    c,
-    c_row,  # noqa: ARG001
+    typingctx, rows, vectors, a, a_row, a_step, b, b_step, depth, start, start_row, c, c_row
 ):
     """c[r] = start[r] + Σ_k a[r, k] b[k] for a few rows r of ``vectors`` vectors, kept in registers.
 
@@ -64,7 +50,7 @@ def _tile(  # type: ignore[no-untyped-def]
     """
     count, width = rows.literal_value, vectors.literal_value
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _, _, a, a_row, a_step, b, b_step, depth, start, start_row, c, c_row = args
         whole, single = ir.IntType(64), ir.FloatType()
         vector = ir.VectorType(single, LANES)
@@ -112,7 +98,7 @@ def _tile(  # type: ignore[no-untyped-def]
 
 @numba.njit(inline="always")
 def multiply(depth, width, vectors, strip, rows, a, b, start, start_row, out):  # type: ignore[no-untyped-def]
-    """out = start + a b for addresses of a (rows, depth), b (depth, width) and out (rows, width), depth at least 1.
+    """Writes start + a b to ``out`` for addresses of a (rows, depth), b (depth, width) and ``out``, depth at least 1.
 
     ``vectors`` and ``strip``, the columns of as many vectors, are literal numbers from `strips`; ``start_row`` is the
     distance between rows of ``start``: ``width``, or 0 for one row for all. ``out`` may be ``start``, and not a.
@@ -131,7 +117,7 @@ def multiply(depth, width, vectors, strip, rows, a, b, start, start_row, out):  
 
 @numba.njit(inline="always")
 def multiply_banded(width, vectors, strip, rows, a, columns, low, high, b, start, out):  # type: ignore[no-untyped-def]
-    """out = start + a b for a (rows, columns) whose row r is zero but from low[r] to high[r], both rising with r.
+    """Writes start + a b for a (rows, columns) whose row r is zero but from low[r] to high[r], both rising with r.
 
     b is (columns, width), ``start`` one row for all.
     """
@@ -177,7 +163,7 @@ def multiply_banded(width, vectors, strip, rows, a, columns, low, high, b, start
 
 @numba.njit(inline="always")
 def multiply_banded_transposed(width, vectors, strip, columns, a, low, high, b, zeros, out):  # type: ignore[no-untyped-def]
-    """out = aᵀ b for a (rows, columns) whose column k is zero but from low[k] to high[k], both rising with k.
+    """Writes aᵀ b for a (rows, columns) whose column k is zero but from low[k] to high[k], both rising with k.
 
     b is (rows, width), out (columns, width), ``zeros`` a row of them.
     """
@@ -197,11 +183,10 @@ def multiply_banded_transposed(width, vectors, strip, columns, a, low, high, b, 
 
 @numba.njit(inline="always")
 def multiply_transposed(height, width, vectors, strip, rows, a, b, zeros, begun, out):  # type: ignore[no-untyped-def]
-    """aᵀ b for addresses of a (rows, height) and b (rows, width), at ``out`` (height, width): added if it has ``begun``.
+    """Adds aᵀ b for addresses of a (rows, height) and b (rows, width) to ``out`` (height, width).
 
-    ``height`` is a multiple of four.
-
-    The rows are gone through in panels that stay in the cache; ``zeros`` is the address of a row of them.
+    Without ``begun``, ``out`` is taken for zero. ``height`` is a multiple of four. The rows are gone through in panels
+    that stay in the cache; ``zeros`` is the address of a row of them.
     """
     panel = 0
     while panel < rows:
@@ -213,7 +198,8 @@ def multiply_transposed(height, width, vectors, strip, rows, a, b, zeros, begun,
                 here = out + 4 * (r * width + s)
                 start, start_row = (zeros, 0) if fresh else (here, width)
                 _tile(
-                    4, vectors, a + 4 * (panel * height + r), 1, height, there, width, depth, start, start_row, here, width
+                    4, vectors, a + 4 * (panel * height + r), 1, height, there, width, depth, start, start_row, here,
+                    width
                 )  # fmt: skip
         panel += 128
 

@@ -76,7 +76,7 @@ class AtomNetwork(nn.Module):
         return found
 
     def with_slopes(self, features: Tensor, scale: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Outputs (atoms, 1) and ``scale`` times their slopes (atoms, F), outside of autograd; None: by autograd only."""
+        """Outputs (atoms, 1) and ``scale`` times their slopes (atoms, F), outside of autograd; None if only by it."""
         weights = None if self.layers is None else self._fused(self.layers)
         return None if weights is None else atom_terms_and_slopes(features, *weights, scale)
 

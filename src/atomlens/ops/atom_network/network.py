@@ -1,6 +1,6 @@
 """A network with one hidden layer and one output for all atoms, with its derivatives written out.
 
-    m = x W_1ᵀ + b_1,  a = ssp(m),  s = σ(m),  o = a · w_2 + b_2          (thesis fig. 4.2, atom-wise layers)
+m = x W_1ᵀ + b_1,  a = ssp(m),  s = σ(m),  o = a · w_2 + b_2          (thesis fig. 4.2, atom-wise layers)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from atomlens.ops.cfconv.table import needed_now
 
 
 def atom_terms(x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor) -> Tensor:
-    """o of every atom.
+    """O of every atom.
 
     Args:
         x: (atoms, F).
@@ -40,7 +40,7 @@ def atom_terms(x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, sec
 def atom_terms_and_slopes(
     x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor] | None:
-    """o of every atom, and ``scale`` times ∂o/∂x (atoms, F), outside of autograd; None where there is no kernel.
+    """O of every atom, and ``scale`` times ∂o/∂x (atoms, F), outside of autograd; None where there is no kernel.
 
     Arguments as for `atom_terms`; ``scale`` is a number, ().
     """
@@ -57,7 +57,7 @@ def _backend(x: Tensor, first: Tensor) -> Any:
     """The module of kernels; None where there are none for such arrays."""
     if torch.compiler.is_exporting() or not x.shape[0] or kernels_for(x.device, x.dtype).name != "numba":
         return None  # kernels are opaque to torch.export
-    from atomlens.ops.atom_network import numba_backend  # noqa: PLC0415  where there is numba
+    from atomlens.ops.atom_network import numba_backend
 
     return numba_backend if numba_backend.suits(x, first) else None
 
@@ -65,7 +65,7 @@ def _backend(x: Tensor, first: Tensor) -> Any:
 def network_in_steps(
     x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, backend: Any = None
 ) -> tuple[Tensor, Tensor]:
-    """o and σ(m) by elementary functions; ``backend`` is there for the common signature."""
+    """O and σ(m) by elementary functions; ``backend`` is there for the common signature."""
     del backend
     inner = functional.linear(x, first, first_bias)
     return functional.linear(shifted_softplus(inner), second, second_bias), torch.sigmoid(inner)

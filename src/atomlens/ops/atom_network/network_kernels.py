@@ -1,6 +1,6 @@
 """A network with one hidden layer and one output for all atoms, its passes forward and back, in single precision.
 
-    m = x W_1ᵀ + b_1,  a = ssp(m),  s = σ(m),  o = a · w_2 + b_2
+m = x W_1ᵀ + b_1,  a = ssp(m),  s = σ(m),  o = a · w_2 + b_2
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _outputs(first, last, hidden, a, s, weight, bias, out):  # type: ignore[no-u
 
 @numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
 def _to_inner(first, last, hidden, g, weight, s, q):  # type: ignore[no-untyped-def]
-    """q = ∂E/∂m from g = ∂E/∂o."""
+    """Q = ∂E/∂m from g = ∂E/∂o."""
     for i in range(first, last):
         for f in range(hidden):
             q[i, f] = g[i] * weight[f] * s[i, f]
@@ -81,13 +81,8 @@ def _derive_inner(first, last, hidden, begun, of_q, g, s, weight, of_g, of_s, of
         of_g[i] = total
 
 
-def compile_networks(features: int, hidden: int) -> dict[str, Any]:
-    """The kernels for one number of features and one of hidden units, by name."""
-    made = (_compile_forward(features, hidden), _compile_back(features, hidden), _compile_again(features, hidden))
-    return {kernel.__name__: kernel for kernel in made}
-
-
-def _compile_forward(features: int, hidden: int) -> Any:
+def compile_forward(features: int, hidden: int) -> Any:
+    """The pass forward for one number of features and one of hidden units."""
     vectors, strip = strips(hidden)
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
@@ -110,7 +105,8 @@ def _compile_forward(features: int, hidden: int) -> Any:
     return network_forward
 
 
-def _compile_back(features: int, hidden: int) -> Any:
+def compile_back(features: int, hidden: int) -> Any:
+    """The pass back."""
     vectors, strip = strips(features)
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
@@ -152,7 +148,8 @@ def _compile_back(features: int, hidden: int) -> Any:
     return network_back
 
 
-def _compile_again(features: int, hidden: int) -> Any:
+def compile_again(features: int, hidden: int) -> Any:
+    """The derivative of the pass back."""
     vectors, strip = strips(hidden)
     wide_vectors, wide_strip = strips(features)
 

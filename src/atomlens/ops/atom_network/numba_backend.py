@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atomlens.ops.atom_network.network_kernels import N_SLOTS, compile_networks
+from atomlens.ops.atom_network.network_kernels import N_SLOTS, compile_again, compile_back, compile_forward
 from atomlens.ops.cfconv.numba_passes import add_up
 from atomlens.ops.numba_tools import launch
 from atomlens.ops.product_kernels import LANES
@@ -34,7 +34,7 @@ def forward(
     turned = first.T.contiguous()
     a, s, out = x.new_empty(atoms, hidden), x.new_empty(atoms, hidden), x.new_empty(atoms, 1)
     slots = _Slots(0, 0, atoms, *_addresses(x, turned, first_bias, second, second_bias, a, s, out))
-    launch(_kernels(features, hidden)["network_forward"], slots, atoms, atoms * features * hidden)
+    launch(_kernel("forward", features, hidden), slots, atoms, atoms * features * hidden)
     return out, s, a
 
 
@@ -58,7 +58,7 @@ def back(
     out, sums = g.new_empty(atoms, features) if to_x else None, _sums(g, first) if weights else None
     groups = _groups(g, first) if sums is None else len(sums)
     slots = _Slots(0, 0, groups, atoms, *_addresses(x, first, zeros, second, g, a, s, by_s, inner, out, sums))
-    launch(_kernels(features, hidden)["network_back"], slots, groups, 2 * atoms * features * hidden)
+    launch(_kernel("back", features, hidden), slots, groups, 2 * atoms * features * hidden)
     return out, None if sums is None else _gradients(sums, first)
 
 
@@ -71,7 +71,7 @@ def again(
     zeros, inner, turned = of_x.new_zeros(max(features, hidden)), torch.empty_like(s), first.T.contiguous()
     of_g, of_s, sums = torch.empty_like(g), torch.empty_like(s), _sums(of_x, first)
     slots = _Slots(0, 0, len(sums), atoms, *_addresses(of_x, turned, zeros, second, g, s, inner, of_g, of_s, sums))
-    launch(_kernels(features, hidden)["network_again"], slots, len(sums), 2 * atoms * features * hidden)
+    launch(_kernel("again", features, hidden), slots, len(sums), 2 * atoms * features * hidden)
     return of_g, of_s, _gradients(sums, first)
 
 
@@ -95,6 +95,9 @@ def _addresses(*tensors: Tensor | None) -> list[int]:
     return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
+_COMPILERS = {"forward": compile_forward, "back": compile_back, "again": compile_again}
+
+
 @cache
-def _kernels(features: int, hidden: int) -> dict[str, Any]:
-    return compile_networks(features, hidden)
+def _kernel(name: str, features: int, hidden: int) -> Any:
+    return _COMPILERS[name](features, hidden)

@@ -15,123 +15,23 @@ from numba import types
 
 from atomlens.ops.cfconv.mutual_kernels import BOTH, PLAIN, SCALED, SCALED_BY_REVERSE, convolve_row, dot_row
 from atomlens.ops.cfconv.numba_kernels import convolve_both_rows, convolve_rows
-from atomlens.ops.numba_tools import FAST, KEEP, Apart, pointer, take
-from atomlens.ops.product_kernels import multiply, multiply_transposed, softplus_and_slope, strips
+from atomlens.ops.cfconv.row_kernels import (
+    activate,
+    add,
+    add_curvature,
+    add_groups_between,
+    add_row,
+    copy,
+    dot_rows,
+    multiply_slope,
+    sum_rows,
+    through_slope,
+)
+from atomlens.ops.numba_tools import KEEP, pointer, take
+from atomlens.ops.product_kernels import multiply, multiply_transposed, strips
 
 N_SLOTS = 56
 _ROWS = 64  # that go through a phase together: their arrays fit a cache of half a megabyte
-_ORDERED = {"contract", "nsz"}
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _activate(first, last, features, inner, slope):  # type: ignore[no-untyped-def]
-    """Turns ``inner`` into ssp of it, and ``slope`` into σ."""
-    for i in range(first, last):
-        for f in range(features):
-            inner[i, f], slope[i, f] = softplus_and_slope(inner[i, f])
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _add_row(first, last, features, out, row):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
-        for f in range(features):
-            out[i, f] += row[f]
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _copy(first, last, features, given, out):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
-        for f in range(features):
-            out[i, f] = given[i, f]
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _add(first, last, features, given, out):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
-        for f in range(features):
-            out[i, f] += given[i, f]
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _multiply_slope(first, last, features, given, slope, out):  # type: ignore[no-untyped-def]
-    for i in range(first, last):
-        for f in range(features):
-            out[i, f] = given[i, f] * slope[i, f]
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _add_curvature(first, last, features, of_slope, slope, out):  # type: ignore[no-untyped-def]
-    """Adds what a derivative by σ(m) is by m."""
-    one = slope.dtype.type(1.0)
-    for i in range(first, last):
-        for f in range(features):
-            out[i, f] += of_slope[i, f] * (slope[i, f] * (one - slope[i, f]))
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _through_slope(first, last, features, slope, given, product, of_slope):  # type: ignore[no-untyped-def]
-    """For p = a s: from ∂/∂p in ``of_slope`` ∂/∂a to ``product`` and ∂/∂s to ``of_slope``."""
-    for i in range(first, last):
-        for f in range(features):
-            of_product = of_slope[i, f]
-            product[i, f] = of_product * slope[i, f]
-            of_slope[i, f] = of_product * given[i, f]
-
-
-@numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _dot_rows(first, last, features, starts, order, other, place, weights, g, x, table, out):  # type: ignore[no-untyped-def]
-    """Adds g_i · (x_j ∘ W_p) of the pairs of the rows i."""
-    for i in range(first, last):
-        for q in range(starts[i], starts[i + 1]):
-            p = order[q]
-            j, k = other[p], place[p]
-            a0, a1, a2, a3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
-            total = x.dtype.type(0.0)
-            for f in range(features):
-                w = a0 * table[k, f] + a1 * table[k + 1, f] + a2 * table[k + 2, f] + a3 * table[k + 3, f]
-                total += g[i, f] * x[j, f] * w
-            out[p] += total
-
-
-@numba.njit(cache=KEEP)
-def closed_pieces(centre, neighbour, atoms, least):  # type: ignore[no-untyped-def]
-    """Where atoms can be cut into pieces of at least ``least``, none of which hears another: the first of each, and the end."""
-    across = np.zeros(atoms + 2, np.int32)
-    for p in range(centre.shape[0]):
-        i, j = centre[p], neighbour[p]
-        across[min(i, j) + 1] += 1
-        across[max(i, j) + 1] -= 1
-    pieces = np.empty(atoms + 1, np.int64)
-    pieces[0] = 0
-    found, open_pairs = 1, 0
-    for i in range(1, atoms):
-        open_pairs += across[i]
-        if open_pairs == 0 and i - pieces[found - 1] >= least:
-            pieces[found] = i
-            found += 1
-    pieces[found] = atoms
-    return pieces[: found + 1].copy()
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _sum_rows(first, last, features, given, begun, out):  # type: ignore[no-untyped-def]
-    if not begun:
-        for f in range(features):
-            out[f] = 0.0
-    for i in range(first, last):
-        for f in range(features):
-            out[f] += given[i, f]
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _add_groups(first, last, groups, given, out):  # type: ignore[no-untyped-def]
-    for start in range(first, last, 512):
-        end = min(start + 512, last)
-        for i in range(start, end):
-            out[i] = given[0, i]
-        for group in range(1, groups):
-            for i in range(start, end):
-                out[i] += given[group, i]
 
 
 @numba.njit(inline="always")
@@ -143,7 +43,7 @@ def _array(address, atoms, width):  # type: ignore[no-untyped-def]
 def _convolve_mutual(  # type: ignore[no-untyped-def]
     width, vectors, strip, kind, first, last, half_starts, pairs, weights, slopes, scale, x, y, table, out
 ):
-    """`convolve_row` for the rows of a piece; ``pairs`` are addresses, see `_compile_forward`."""
+    """`convolve_row` for the rows of a piece; ``pairs`` are addresses, see `compile_forward`."""
     half, neighbour, reverse, place = pairs
     for i in range(first, last):
         for s in range(0, width, strip):
@@ -153,13 +53,8 @@ def _convolve_mutual(  # type: ignore[no-untyped-def]
             )  # fmt: skip
 
 
-def compile_blocks(width: int) -> dict[str, Any]:
-    """The kernels of passes for one number of features, by name; `numba_passes` fills their slots."""
-    made = (_compile_forward(width), _compile_back(width), _compile_again(width))
-    return {kernel.__name__: kernel for kernel in made}
-
-
-def _compile_forward(width: int) -> Any:
+def compile_forward(width: int) -> Any:
+    """The pass forward for one number of features; `numba_passes` fills the slots."""
     vectors, strip = strips(width)
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
@@ -189,7 +84,7 @@ def _compile_forward(width: int) -> Any:
                     rows, skip = last - first, row * first
                     x_here = x_kept + phase * stride if phase < blocks else out
                     if phase == 0:
-                        _copy(first, last, width, _array(given, atoms, width), _array(x_here, atoms, width))
+                        copy(first, last, width, _array(given, atoms, width), _array(x_here, atoms, width))
                     else:
                         t = phase - 1
                         h, c, a = h_kept + t * wide, c_kept + t * stride, a_kept + t * stride
@@ -205,15 +100,33 @@ def _compile_forward(width: int) -> Any:
                                 _array(h, atoms, width), _array(table, table_rows, width), _array(c, atoms, width)
                             )  # fmt: skip
                         multiply(
-                            width, width, vectors, strip, rows, c + skip, w_mid + t * square, b_mid + t * row, 0, a + skip
+                            width,
+                            width,
+                            vectors,
+                            strip,
+                            rows,
+                            c + skip,
+                            w_mid + t * square,
+                            b_mid + t * row,
+                            0,
+                            a + skip,
                         )
-                        _activate(first, last, width, _array(a, atoms, width), _array(s_kept + t * wide, atoms, width))
+                        activate(first, last, width, _array(a, atoms, width), _array(s_kept + t * wide, atoms, width))
                         below = x_kept + t * stride
                         multiply(
-                            width, width, vectors, strip, rows, a + skip, w_out + t * square, below + skip, width, x_here + skip
+                            width,
+                            width,
+                            vectors,
+                            strip,
+                            rows,
+                            a + skip,
+                            w_out + t * square,
+                            below + skip,
+                            width,
+                            x_here + skip,
                         )
                         bias = numba.carray(pointer(b_out + t * row), width, np.float32)
-                        _add_row(first, last, width, _array(x_here, atoms, width), bias)
+                        add_row(first, last, width, _array(x_here, atoms, width), bias)
                     if phase < blocks:
                         h = h_kept + phase * wide
                         multiply(
@@ -224,7 +137,8 @@ def _compile_forward(width: int) -> Any:
     return forward
 
 
-def _compile_back(width: int) -> Any:
+def compile_back(width: int) -> Any:
+    """The pass back."""
     vectors, strip = strips(width)
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
@@ -270,7 +184,7 @@ def _compile_back(width: int) -> Any:
                     # g_kept holds ∂E/∂x above each block.
                     g = g_kept + (t - 1) * stride if t > 0 else out
                     if phase == 0:
-                        _copy(first, last, width, _array(given, atoms, width), _array(g, atoms, width))
+                        copy(first, last, width, _array(given, atoms, width), _array(g, atoms, width))
                     else:
                         below = below_kept + (t * below_stride if below_stride else (t % 2) * wide)
                         table, returned = tables + t * table_stride, back_kept + t * stride
@@ -287,25 +201,38 @@ def _compile_back(width: int) -> Any:
                             )  # fmt: skip
                         if by_h:
                             extra = _array(by_h + t * wide, atoms, width)
-                            _add(first, last, width, extra, _array(returned, atoms, width))
+                            add(first, last, width, extra, _array(returned, atoms, width))
                         if sums:
                             multiply_transposed(
-                                width, width, vectors, strip, rows, returned + skip, x_kept + t * wide + skip, zeros, more,
-                                gradients + t * square
+                                width, width, vectors, strip, rows, returned + skip, x_kept + t * wide + skip, zeros,
+                                more, gradients + t * square
                             )  # fmt: skip
                         above = g_kept + t * stride
                         multiply(
-                            width, width, vectors, strip, rows, returned + skip, w_in + t * square, above + skip, width, g + skip
+                            width,
+                            width,
+                            vectors,
+                            strip,
+                            rows,
+                            returned + skip,
+                            w_in + t * square,
+                            above + skip,
+                            width,
+                            g + skip,
                         )
                     if phase < blocks:
                         t -= 1
                         slope = _array(s_kept + t * wide, atoms, width)
                         by_a, by_m = by_a_kept + t * stride, by_m_kept + t * stride
-                        multiply(width, width, vectors, strip, rows, g + skip, w_out + t * square, zeros, 0, by_a + skip)
-                        _multiply_slope(first, last, width, _array(by_a, atoms, width), slope, _array(by_m, atoms, width))
+                        multiply(
+                            width, width, vectors, strip, rows, g + skip, w_out + t * square, zeros, 0, by_a + skip
+                        )
+                        multiply_slope(
+                            first, last, width, _array(by_a, atoms, width), slope, _array(by_m, atoms, width)
+                        )
                         if by_s:
                             of_slope = _array(by_s + t * wide, atoms, width)
-                            _add_curvature(first, last, width, of_slope, slope, _array(by_m, atoms, width))
+                            add_curvature(first, last, width, of_slope, slope, _array(by_m, atoms, width))
                         if sums:
                             multiply_transposed(
                                 width, width, vectors, strip, rows, by_m + skip, c_kept + t * wide + skip, zeros, more,
@@ -316,20 +243,22 @@ def _compile_back(width: int) -> Any:
                                 gradients + (2 * blocks + t) * square
                             )  # fmt: skip
                             bias = numba.carray(pointer(bias_gradients + t * row), width, np.float32)
-                            _sum_rows(first, last, width, _array(by_m, atoms, width), more, bias)
+                            sum_rows(first, last, width, _array(by_m, atoms, width), more, bias)
                             bias = numba.carray(pointer(bias_gradients + (blocks + t) * row), width, np.float32)
-                            _sum_rows(first, last, width, _array(g, atoms, width), more, bias)
+                            sum_rows(first, last, width, _array(g, atoms, width), more, bias)
                         below = below_kept + (t * below_stride if below_stride else (t % 2) * wide)
-                        multiply(width, width, vectors, strip, rows, by_m + skip, w_mid + t * square, zeros, 0, below + skip)
+                        multiply(
+                            width, width, vectors, strip, rows, by_m + skip, w_mid + t * square, zeros, 0, below + skip
+                        )
                         table, h = tables + t * table_stride, h_kept + t * wide
                         if s[37] and mutual:
                             for i in range(first, last):
                                 dot_row(
-                                    vectors, width, i, half_starts[i], half_starts[i + 1],
+                                    width, i, half_starts[i], half_starts[i + 1],
                                     s[49], s[12], s[50], s[16], s[18], below, h, table, s[37]
                                 )  # fmt: skip
                         elif s[37]:
-                            _dot_rows(
+                            dot_rows(
                                 first, last, width, starts, order, other, place, slopes, _array(below, atoms, width),
                                 _array(h, atoms, width), _array(table, table_rows, width), dots
                             )  # fmt: skip
@@ -338,7 +267,8 @@ def _compile_back(width: int) -> Any:
     return back
 
 
-def _compile_again(width: int) -> Any:
+def compile_again(width: int) -> Any:
+    """The derivative of the pass back."""
     vectors, strip = strips(width)
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
@@ -371,7 +301,6 @@ def _compile_again(width: int) -> Any:
         while group < groups:
             first_piece, last_piece = group * pieces // groups, (group + 1) * pieces // groups
             gradients = sums + group * blocks * (3 * square + 2 * row)
-            bias_gradients = gradients + 3 * blocks * square
             for turn in range((last_piece - first_piece) * (end - begin)):
                 piece, phase = first_piece + turn // (end - begin), begin + turn % (end - begin)
                 begun = piece > first_piece
@@ -383,7 +312,7 @@ def _compile_again(width: int) -> Any:
                     x_here = of_x_kept + phase * stride if phase < blocks else out
                     if phase == 0:
                         if given:
-                            _copy(first, last, width, _array(given, atoms, width), _array(x_here, atoms, width))
+                            copy(first, last, width, _array(given, atoms, width), _array(x_here, atoms, width))
                         else:
                             _array(x_here, atoms, width)[first:last] = 0.0
                     else:
@@ -423,8 +352,19 @@ def _compile_again(width: int) -> Any:
                                 first, last, width, heard_starts, heard_order, heard_other, place, slopes, scale,
                                 _array(below, atoms, width), knots, _array(of_h, atoms, width)
                             )  # fmt: skip
-                        multiply(width, width, vectors, strip, rows, of_below + skip, w_mid + t * square, zeros, 0, of_s + skip)
-                        _through_slope(
+                        multiply(
+                            width,
+                            width,
+                            vectors,
+                            strip,
+                            rows,
+                            of_below + skip,
+                            w_mid + t * square,
+                            zeros,
+                            0,
+                            of_s + skip,
+                        )
+                        through_slope(
                             first, last, width, _array(s_kept + skipped, atoms, width), _array(by_a, atoms, width),
                             _array(of_by_a, atoms, width), _array(of_s, atoms, width)
                         )  # fmt: skip
@@ -434,18 +374,18 @@ def _compile_again(width: int) -> Any:
                         )  # fmt: skip
                         if sums:
                             multiply_transposed(
-                                width, width, vectors, strip, rows, by_m_kept + skipped + skip, of_below + skip, zeros, more,
-                                gradients + (blocks + t) * square
+                                width, width, vectors, strip, rows, by_m_kept + skipped + skip, of_below + skip, zeros,
+                                more, gradients + (blocks + t) * square
                             )  # fmt: skip
                             multiply_transposed(
-                                width, width, vectors, strip, rows, g_kept + skipped + skip, of_by_a + skip, zeros, more,
-                                gradients + (2 * blocks + t) * square
+                                width, width, vectors, strip, rows, g_kept + skipped + skip, of_by_a + skip, zeros,
+                                more, gradients + (2 * blocks + t) * square
                             )  # fmt: skip
                     if phase < blocks and sums:
                         if phase > 0 or given:
                             multiply_transposed(
-                                width, width, vectors, strip, rows, back_kept + phase * wide + skip, x_here + skip, zeros, more,
-                                gradients + phase * square
+                                width, width, vectors, strip, rows, back_kept + phase * wide + skip, x_here + skip,
+                                zeros, more, gradients + phase * square
                             )  # fmt: skip
                         elif not more:
                             _array(gradients, width, width)[:] = 0.0
@@ -463,15 +403,19 @@ def _compile_again(width: int) -> Any:
     return again
 
 
-@numba.cfunc(types.void(types.voidptr), cache=KEEP)
-def add_groups(data):  # type: ignore[no-untyped-def]
+def compile_add_groups() -> Any:
     """The sum of groups (groups, numbers) in their order, (numbers,)."""
-    s = numba.carray(data, N_SLOTS, np.int64)
-    step, groups, numbers = s[1], s[2], s[3]
-    given = numba.carray(pointer(s[4]), (groups, numbers), np.float32)
-    out = numba.carray(pointer(s[5]), numbers, np.float32)
-    first = take(data) * step
-    while first < numbers:
-        last = min(first + step, numbers)
-        _add_groups(first, last, groups, given, out)
+
+    @numba.cfunc(types.void(types.voidptr), cache=KEEP)
+    def add_groups(data):  # type: ignore[no-untyped-def]
+        s = numba.carray(data, N_SLOTS, np.int64)
+        step, groups, numbers = s[1], s[2], s[3]
+        given = numba.carray(pointer(s[4]), (groups, numbers), np.float32)
+        out = numba.carray(pointer(s[5]), numbers, np.float32)
         first = take(data) * step
+        while first < numbers:
+            last = min(first + step, numbers)
+            add_groups_between(first, last, groups, given, out)
+            first = take(data) * step
+
+    return add_groups

@@ -12,41 +12,18 @@ import numba
 import numpy as np
 from numba import types
 
+from atomlens.ops.cfconv.row_kernels import activate, multiply_in_place, sum_rows
 from atomlens.ops.numba_tools import KEEP, Apart, pointer, take
 from atomlens.ops.product_kernels import (
     multiply,
     multiply_banded,
     multiply_banded_transposed,
     multiply_transposed,
-    softplus_and_slope,
     strips,
 )
 
 N_SLOTS = 24
 _ORDERED = {"contract", "nsz", "arcp"}
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _activate(rows, features, inner, slope):  # type: ignore[no-untyped-def]
-    for i in range(rows):
-        for f in range(features):
-            inner[i, f], slope[i, f] = softplus_and_slope(inner[i, f])
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _multiply_slope(rows, features, slope, out):  # type: ignore[no-untyped-def]
-    for i in range(rows):
-        for f in range(features):
-            out[i, f] *= slope[i, f]
-
-
-@numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
-def _sum_rows(rows, features, given, out):  # type: ignore[no-untyped-def]
-    for f in range(features):
-        out[f] = 0.0
-    for i in range(rows):
-        for f in range(features):
-            out[f] += given[i, f]
 
 
 @numba.njit(fastmath=_ORDERED, error_model="numpy", pipeline_class=Apart, forceinline=True)
@@ -89,13 +66,8 @@ def _solve_adjoint(samples, features, ratio, gradient, out):  # type: ignore[no-
             out[i, f] = six * scaled
 
 
-def compile_filters(width: int) -> dict[str, Any]:
-    """The kernels for one number of filters, by name; `filters` fills their slots."""
-    made = (_compile_tables(width), _compile_gradients(width))
-    return {kernel.__name__: kernel for kernel in made}
-
-
-def _compile_tables(width: int) -> Any:
+def compile_tables(width: int) -> Any:
+    """From weights to tables for one number of filters; `numba_filters` fills the slots."""
     vectors, strip = strips(width)
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
@@ -112,15 +84,23 @@ def _compile_tables(width: int) -> Any:
             here, table = inner + t * wide, out + t * (wide + 2 * row)
             multiply_banded(
                 width, vectors, strip, samples, basis, gaussians, low, high,
-                first + t * gaussians * row, first_bias + t * row, here,
+                first + t * gaussians * row, first_bias + t * row, here
             )  # fmt: skip
-            _activate(
-                samples, width,
+            activate(0, samples, width,
                 numba.carray(pointer(here), (samples, width), np.float32),
-                numba.carray(pointer(slope + t * wide), (samples, width), np.float32),
+                numba.carray(pointer(slope + t * wide), (samples, width), np.float32)
             )  # fmt: skip
             multiply(
-                width, width, vectors, strip, samples, here, second + t * width * row, second_bias + t * row, 0, table + row
+                width,
+                width,
+                vectors,
+                strip,
+                samples,
+                here,
+                second + t * width * row,
+                second_bias + t * row,
+                0,
+                table + row,
             )
             _solve(samples, width, ratio, numba.carray(pointer(table), (samples + 2, width), np.float32))
             t = take(data)
@@ -128,7 +108,8 @@ def _compile_tables(width: int) -> Any:
     return tables
 
 
-def _compile_gradients(width: int) -> Any:
+def compile_gradients(width: int) -> Any:
+    """From gradients of tables to gradients of weights."""
     vectors, strip = strips(width)
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
@@ -148,17 +129,21 @@ def _compile_gradients(width: int) -> Any:
             hidden = numba.carray(pointer(by_inner + t * wide), shape, np.float32)
             gradient = numba.carray(pointer(given + t * (wide + 2 * row)), (samples + 2, width), np.float32)
             _solve_adjoint(samples, width, ratio, gradient, values)
-            _sum_rows(samples, width, values, numba.carray(pointer(by_second_bias + t * row), width, np.float32))
+            sum_rows(
+                0, samples, width, values, False, numba.carray(pointer(by_second_bias + t * row), width, np.float32)
+            )
             multiply_transposed(
                 width, width, vectors, strip, samples, inner + t * wide, by_values + t * wide, zeros, 0,
                 by_second + t * width * row
             )  # fmt: skip
             multiply(
                 width, width, vectors, strip, samples, by_values + t * wide, second + t * width * row, zeros, 0,
-                by_inner + t * wide,
+                by_inner + t * wide
             )  # fmt: skip
-            _multiply_slope(samples, width, numba.carray(pointer(slope + t * wide), shape, np.float32), hidden)
-            _sum_rows(samples, width, hidden, numba.carray(pointer(by_first_bias + t * row), width, np.float32))
+            multiply_in_place(0, samples, width, numba.carray(pointer(slope + t * wide), shape, np.float32), hidden)
+            sum_rows(
+                0, samples, width, hidden, False, numba.carray(pointer(by_first_bias + t * row), width, np.float32)
+            )
             out = by_first + t * gaussians * row
             multiply_banded_transposed(
                 width, vectors, strip, gaussians, basis, low, high, by_inner + t * wide, zeros, out

@@ -1,8 +1,8 @@
 """SchNet's interaction blocks around the convolution, all of them as one function, with the derivatives written out.
 
 Left to autograd, training on forces walks through some sixty small nodes a block. Written out, it is three for all
-blocks: the pass forward, the pass back, and that one's own derivative, each made by `Passes`. `interactions_in_steps` is the same in
-elementary steps, which derivatives of third order go through.
+blocks: the pass forward, the pass back, and that one's own derivative, each made by `Passes`. `interactions_in_steps`
+is the same in elementary steps, which derivatives of third order go through.
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ class _Interactions(torch.autograd.Function):
             return *steps, None
         g = torch.zeros_like(x) if g is None else g
         forward, weights = Forward(g, h, s, before, c, a), any(needs[3:8])
-        made = passes.back(
-            g, forward, by_h=by_h, by_s=by_s, distances=needs[1], to_x=needs[0], weights=weights
-        )
+        made = passes.back(g, forward, by_h=by_h, by_s=by_s, distances=needs[1], to_x=needs[0], weights=weights)
         return (
             made.by_x,
             None if made.by_distance is None else made.by_distance.to(distances.dtype),

@@ -161,8 +161,8 @@ class Emitter:
 
 @intrinsic(prefer_literal=True)
 def convolve_row(  # type: ignore[no-untyped-def]
-    typingctx, vectors, width, kind, row, first, last, half, neighbour, reverse, place,  # noqa: ARG001
-    weights, slopes, scale, x, y, table, out,  # noqa: ARG001
+    typingctx, vectors, width, kind, row, first, last, half, neighbour, reverse, place,
+    weights, slopes, scale, x, y, table, out
 ):  # fmt: skip
     """What atom ``row`` hears of those before it, into its row of ``out``, and they of it, added to theirs.
 
@@ -172,7 +172,7 @@ def convolve_row(  # type: ignore[no-untyped-def]
     """
     n, stride, what = vectors.literal_value, width.literal_value, kind.literal_value
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         row, first, last, *addresses = args[3:]
         emit = Emitter(builder)
         half, neighbour, reverse, place = (emit.integers(address) for address in addresses[:4])
@@ -217,7 +217,10 @@ def convolve_row(  # type: ignore[no-untyped-def]
             added.append(heard)
         following = builder.add(q, emit.whole(1))
         builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
-        for phi, start, later in [(q, first, following), *((s, emit.zero, t) for s, t in zip(sums, added, strict=True))]:
+        for phi, start, later in [
+            (q, first, following),
+            *((s, emit.zero, t) for s, t in zip(sums, added, strict=True)),
+        ]:
             phi.add_incoming(start, before)
             phi.add_incoming(later, loop)
         builder.position_at_end(after)
@@ -235,16 +238,16 @@ def convolve_row(  # type: ignore[no-untyped-def]
 
 @intrinsic(prefer_literal=True)
 def dot_row(  # type: ignore[no-untyped-def]
-    typingctx, vectors, width, row, first, last, half, neighbour, reverse, place, slopes, g, x, table, out  # noqa: ARG001
+    typingctx, width, row, first, last, half, neighbour, reverse, place, slopes, g, x, table, out
 ):
-    """Adds g_i · (x_j ∘ W'_p) and g_j · (x_i ∘ W'_p) to ``out`` (pairs,), in double precision, of a pair and its reverse.
+    """Adds g_i · (x_j ∘ W'_p) to ``out`` (pairs,), in double precision, and g_j · (x_i ∘ W'_p) for the pair's reverse.
 
-    Arguments as for `convolve_row`; all columns are gone through, ``vectors`` at a time.
+    Arguments as for `convolve_row`; all columns are gone through.
     """
-    n, stride = vectors.literal_value, width.literal_value
+    stride = width.literal_value
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
-        row, first, last, *addresses = args[2:]
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row, first, last, *addresses = args[1:]
         emit = Emitter(builder)
         half, neighbour, reverse, place = (emit.integers(address) for address in addresses[:4])
         slopes, g, x, table = (emit.numbers(address) for address in addresses[4:8])
@@ -276,4 +279,4 @@ def dot_row(  # type: ignore[no-untyped-def]
         builder.position_at_end(after)
         return context.get_dummy_value()
 
-    return types.void(vectors, width, *[types.int64] * 12), build
+    return types.void(width, *[types.int64] * 12), build

@@ -12,12 +12,8 @@ from torch import Tensor
 
 from atomlens.ops.cfconv.graph import Groups, PairGraph
 from atomlens.ops.cfconv.kernels import Kernels
-from atomlens.ops.cfconv.numba_kernels import (
-    compile_coefficients,
-    compile_kernels,
-    count_and_place,
-)
 from atomlens.ops.cfconv.numba_filters import filter_tables
+from atomlens.ops.cfconv.numba_kernels import compile_coefficients, compile_kernels, count_and_place
 from atomlens.ops.cfconv.numba_passes import WIDTHS, NumbaPasses
 from atomlens.ops.cfconv.passes import Layers, Passes
 from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from atomlens.ops.cfconv.filter_kernels import N_SLOTS, compile_filters
+from atomlens.ops.cfconv.filter_kernels import N_SLOTS, compile_gradients, compile_tables
 from atomlens.ops.cfconv.filters import filter_networks
 from atomlens.ops.cfconv.interaction import gradients_in_steps
 from atomlens.ops.cfconv.kernels import Kernels
@@ -61,12 +60,7 @@ def _ends(there: np.ndarray) -> np.ndarray:
 
 
 def filter_tables(
-    first: Tensor,
-    first_bias: Tensor,
-    second: Tensor,
-    second_bias: Tensor,
-    gaussians: Tensor,
-    kernels: Kernels,
+    first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, gaussians: Tensor, kernels: Kernels
 ) -> Tensor:
     """Spline coefficients through the filters of all blocks, see `Kernels.filter_tables`.
 
@@ -110,7 +104,7 @@ class _FilterTables(torch.autograd.Function):
             *(tensor.data_ptr() for tensor in (*weights, inner, slope, out)),
             basis.ratios.ctypes.data,
         )
-        launch(_kernels(width)["tables"], slots, blocks, blocks * samples * width * width)
+        launch(_tables(width), slots, blocks, blocks * samples * width * width)
         ctx.save_for_backward(first, first_bias, second, second_bias, inner, slope)
         ctx.basis, ctx.at = basis, (at_knots, kernels)
         return out
@@ -138,7 +132,7 @@ class _FilterTables(torch.autograd.Function):
             basis.ratios.ctypes.data,
             *(tensor.data_ptr() for tensor in (by_values, by_inner, *found)),
         )
-        launch(_kernels(width)["gradients"], slots, blocks, 2 * blocks * samples * width * width)
+        launch(_gradients(width), slots, blocks, 2 * blocks * samples * width * width)
         by_first, by_second, by_first_bias, by_second_bias = found
         return by_first, by_first_bias, by_second, by_second_bias, None, None, None
 
@@ -148,5 +142,10 @@ def _rows(ends: np.ndarray) -> tuple[int, int]:
 
 
 @cache
-def _kernels(width: int) -> dict[str, Any]:
-    return compile_filters(width)
+def _tables(width: int) -> Any:
+    return compile_tables(width)
+
+
+@cache
+def _gradients(width: int) -> Any:
+    return compile_gradients(width)

@@ -20,6 +20,7 @@ _ORDERED = {"contract", "nsz"}
 
 @numba.njit(fastmath=FAST, error_model="numpy", pipeline_class=Apart, forceinline=True)
 def convolve_rows(first, last, features, starts, order, other, place, weights, scale, x, table, out):  # type: ignore[no-untyped-def]
+    """Σ_p s_p x_j ∘ W_p of the rows from ``first`` to ``last``; an empty ``scale`` is one of ones."""
     scaled = scale.shape[0] > 0
     for i in range(first, last):
         for f in range(features):
@@ -91,6 +92,7 @@ def _table_rows(first, last, features, starts, order, centre, neighbour, weights
 def convolve_both_rows(  # type: ignore[no-untyped-def]
     first, last, features, starts, order, other, place, weights, slopes, scale, x, y, table, out
 ):
+    """Σ_p x_j ∘ W_p + s_p y_j ∘ W'_p of the rows from ``first`` to ``last``."""
     for i in range(first, last):
         for f in range(features):
             out[i, f] = 0.0

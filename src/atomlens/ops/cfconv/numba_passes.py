@@ -11,13 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atomlens.ops.cfconv.block_kernels import N_SLOTS, add_groups, closed_pieces, compile_blocks
+from atomlens.ops.cfconv.block_kernels import (
+    N_SLOTS,
+    compile_add_groups,
+    compile_again,
+    compile_back,
+    compile_forward,
+)
 from atomlens.ops.cfconv.graph import Groups
 from atomlens.ops.cfconv.mutual_kernels import group_half, halve
 from atomlens.ops.cfconv.passes import Again, Back, Forward, Kept, Layers, Passes
+from atomlens.ops.cfconv.row_kernels import closed_pieces
 from atomlens.ops.cfconv.table import Lookup
 from atomlens.ops.cfconv.table_kernels import compile_table_gradients
-from atomlens.ops.numba_tools import launch, threads_worth
+from atomlens.ops.numba_tools import launch
 
 WIDTHS = (32, 64, 128, 256)  # numbers of features that there are kernels for
 _PIECE, _LARGEST = 64, 192  # atoms that go through all blocks together, at least and at most
@@ -241,16 +248,17 @@ class NumbaPasses(Passes):
             return
         cut, together = self._cut_now
         halves = _halves(self.lookup) if together else None
-        kernel, n_pieces = _kernels(width)[name], len(cut) - 1
+        kernel, n_pieces = _kernel(name, width), len(cut) - 1
         groups = n_pieces if sums is None else len(sums)
         work = self.blocks * width * ((3 if sums is None else 6) * width * atoms + 5 * convolutions * pairs)
         sizes = (self.blocks, atoms, pairs, self.tables.shape[1], cut.ctypes.data)
         for begin, end in [(0, phases)] if together else [(phase, phase + 1) for phase in range(phases)]:
             slots = _Slots(0, 0, n_pieces, begin, end, *sizes, *fixed)
-            if name != "forward":
-                slots[39:44] = [groups, *_addresses(sums, *others)]
+            more = {39: groups, 40: sums} | dict(enumerate(others, 41)) if name != "forward" else {}
             if halves is not None:
-                slots[48:51] = _addresses(halves.starts, halves.order, halves.reverse)
+                more |= {48: halves.starts, 49: halves.order, 50: halves.reverse}
+            for place, value in more.items():
+                slots[place] = value if isinstance(value, int) else 0 if value is None else value.data_ptr()
             launch(kernel, slots, groups, work if together else work // phases)
 
     def _check(self, first: Tensor, *stacks: Tensor | None, scale: Tensor | None = None) -> None:
@@ -299,7 +307,9 @@ def _halves(lookup: Lookup) -> _Halves | None:
             place_starts, order = np.empty(lookup.grid.n_samples, np.int32), np.empty_like(half)
             group_half(lookup.place.numpy(), half, place_starts, order)
             by_place = Groups(torch.from_numpy(place_starts), torch.from_numpy(order))
-            kept["_halves"] = _Halves(*(torch.from_numpy(array) for array in (reverse, starts, half)), by_place)
+            kept["_halves"] = _Halves(
+                torch.from_numpy(reverse), torch.from_numpy(starts), torch.from_numpy(half), by_place
+            )
     halves: _Halves | None = kept["_halves"]
     return halves
 
@@ -310,7 +320,7 @@ def add_up(sums: Tensor) -> Tensor:
         return sums[0]
     total = sums.new_empty(sums.shape[1])
     slots = _Slots(0, 0, *sums.shape, *_addresses(sums, total))
-    launch(add_groups, slots, sums.shape[1], sums.numel())
+    launch(_add_groups(), slots, sums.shape[1], sums.numel())
     return total
 
 
@@ -327,6 +337,14 @@ def _table_kernel(width: int, both: bool, mutual: bool) -> Any:
     return compile_table_gradients(width, both=both, mutual=mutual)
 
 
+_COMPILERS = {"forward": compile_forward, "back": compile_back, "again": compile_again}
+
+
 @cache
-def _kernels(width: int) -> dict[str, Any]:
-    return compile_blocks(width)
+def _kernel(name: str, width: int) -> Any:
+    return _COMPILERS[name](width)
+
+
+@cache
+def _add_groups() -> Any:
+    return compile_add_groups()

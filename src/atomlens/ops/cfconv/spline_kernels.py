@@ -14,7 +14,7 @@ from atomlens.ops.numba_tools import FAST, KEEP, Apart, pointer, take
 N_SLOTS = 16
 NONE, COSINE, SMOOTH = range(3)  # cutoff functions of `ops.radial`
 _SIXTH = 1.0 / 6.0
-# sin πw and cos πw on |w| ≤ 1/2, to rounding in double precision; the vectors' own, for libraries' are called one by one.
+# sin πw and cos πw on |w| ≤ 1/2, to rounding in double precision; a library's would be called for one after another.
 _S = tuple((-1) ** k * math.pi ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(10))
 _C = tuple((-1) ** k * math.pi ** (2 * k) / math.factorial(2 * k) for k in range(11))
 _S0, _S1, _S2, _S3, _S4, _S5, _S6, _S7, _S8, _S9 = _S

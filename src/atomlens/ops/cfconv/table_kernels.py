@@ -22,8 +22,8 @@ N_SLOTS = 24
 
 @intrinsic(prefer_literal=True)
 def _interval(  # type: ignore[no-untyped-def]
-    typingctx, vectors, width, both, mutual, first, last, order, centre, neighbour, reverse, weights, slopes, scale,  # noqa: ARG001
-    g, x, y, row0, row1, row2, row3,  # noqa: ARG001
+    typingctx, vectors, width, both, mutual, first, last, order, centre, neighbour, reverse, weights, slopes, scale,
+    g, x, y, row0, row1, row2, row3
 ):  # fmt: skip
     """Adds Σ_p g_i ∘ (b_pm x_j + s_p b'_pm y_j) to row m, for the pairs p = order[first] to order[last - 1].
 
@@ -33,7 +33,7 @@ def _interval(  # type: ignore[no-untyped-def]
     n, stride = vectors.literal_value, width.literal_value
     second, twice = bool(both.literal_value), bool(mutual.literal_value)
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first, last, *addresses = args[4:]
         whole, half, single = ir.IntType(64), ir.IntType(32), ir.FloatType()
         vector = ir.VectorType(single, LANES)
@@ -157,7 +157,7 @@ def _compile(width: int, both: int, mutual: int) -> Any:
                             table + k * row + c if k >= first else elsewhere,
                             table + (k + 1) * row + c if first <= k + 1 < last else elsewhere,
                             table + (k + 2) * row + c if first <= k + 2 < last else elsewhere,
-                            table + (k + 3) * row + c if first <= k + 3 < last else elsewhere,
+                            table + (k + 3) * row + c if first <= k + 3 < last else elsewhere
                         )  # fmt: skip
             ticket = take(data)
         spare[0] = 0.0  # so that it lives till here

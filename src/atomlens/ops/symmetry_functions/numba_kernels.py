@@ -38,20 +38,20 @@ LOCAL_ROWS = 15
 
 
 @intrinsic
-def _bits_of(typingctx: Any, number: Any) -> Any:  # noqa: ARG001
+def _bits_of(typingctx: Any, number: Any) -> Any:
     """The 64 bits of a float64 as an integer."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.IntType(64))
 
     return types.int64(types.float64), build
 
 
 @intrinsic
-def _of_bits(typingctx: Any, bits: Any) -> Any:  # noqa: ARG001
+def _of_bits(typingctx: Any, bits: Any) -> Any:
     """The float64 of these 64 bits."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.int64), build
