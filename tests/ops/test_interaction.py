@@ -7,7 +7,7 @@ import torch
 from atomlens.ops.cfconv import Layers, Lookup, ReferenceKernels, SplineGrid, interactions
 from atomlens.ops.cfconv.interaction import interactions_in_steps
 from atomlens.ops.cfconv.numba_backend import NumbaKernels
-from atomlens.ops.cfconv.numba_passes import WIDTHS, NumbaPasses
+from atomlens.ops.cfconv.numba_passes import WIDTHS, NumbaPasses, halves_of
 from atomlens.ops.cfconv.passes import Passes
 from atomlens.ops.cfconv.row_kernels import closed_pieces
 
@@ -145,18 +145,31 @@ def test_passes_outside_of_autograd(kernels):
         close(back.by_distance, by_distance)
 
 
-def network(width, atoms, blocks, *, tables=None, closed):
-    """Blocks in float64 as `single` and `double` take them: tensors of random numbers, and what a lookup is made of."""
+def molecules(atoms, generator, size=7):
+    """All pairs within groups of ``size`` atoms, in no order, with their distances: each has its reverse."""
+    group = torch.arange(atoms) // size
+    centre, neighbour = torch.nonzero((group[:, None] == group) & ~torch.eye(atoms, dtype=torch.bool)).T
+    order = torch.randperm(len(centre), generator=generator)
+    positions = 3.0 * torch.rand(atoms, 3, dtype=torch.float64, generator=generator)
+    centre, neighbour = centre[order], neighbour[order]
+    return centre, neighbour, torch.linalg.vector_norm(positions[neighbour] - positions[centre], dim=1) + 0.3
+
+
+def network(width, atoms, blocks, *, tables=None, pairs):
+    """Random blocks in float64, and what a lookup is made of; ``pairs``: 'mutual', 'in pieces', or 'across'."""
     generator = torch.Generator().manual_seed(width + atoms)
-    pairs = 6 * atoms
+    count = 6 * atoms
 
     def normal(*shape, size=1.0):
         return size * torch.randn(*shape, dtype=torch.float64, generator=generator)
 
-    centre = torch.randint(0, atoms, (pairs,), generator=generator).sort().values
-    neighbour = torch.randint(0, 7 if closed else atoms, (pairs,), generator=generator)
-    neighbour = (centre // 7 * 7 + neighbour).clamp(max=atoms - 1) if closed else neighbour
-    distances = 0.5 + 4.0 * torch.rand(pairs, dtype=torch.float64, generator=generator)
+    if pairs == "mutual":
+        centre, neighbour, distances = molecules(atoms, generator)
+    else:
+        centre = torch.randint(0, atoms, (count,), generator=generator).sort().values
+        neighbour = torch.randint(0, atoms if pairs == "across" else 7, (count,), generator=generator)
+        neighbour = neighbour if pairs == "across" else (centre // 7 * 7 + neighbour).clamp(max=atoms - 1)
+        distances = 0.5 + 4.0 * torch.rand(count, dtype=torch.float64, generator=generator)
     grid = SplineGrid(4.2, 32, "smooth")
     table = normal(tables or blocks, grid.n_samples + 2, width, size=0.3)
     square = [normal(blocks, width, width, size=width**-0.5) for _ in range(3)]
@@ -180,18 +193,20 @@ def trained(inputs, places, dtype, kernels, *, passes=None):
 
 
 CASES = [
-    (32, 41, 1, None, True),
-    (64, 300, 3, None, True),
-    (64, 300, 2, 1, False),
-    (128, 20, 6, None, False),
-    (256, 33, 2, None, True),
+    (32, 41, 1, None, "in pieces"),
+    (64, 300, 3, None, "in pieces"),
+    (64, 300, 2, 1, "across"),
+    (64, 400, 3, None, "mutual"),
+    (128, 20, 6, None, "across"),
+    (128, 50, 2, 1, "mutual"),
+    (256, 33, 2, None, "mutual"),
 ]
 
 
-@pytest.mark.parametrize(("width", "atoms", "blocks", "tables", "closed"), CASES)
-def test_single_precision(width, atoms, blocks, tables, closed):
+@pytest.mark.parametrize(("width", "atoms", "blocks", "tables", "pairs"), CASES)
+def test_single_precision(width, atoms, blocks, tables, pairs):
     """The fused kernels against float64, in all that training on forces asks for; errors are rounding."""
-    inputs, places = network(width, atoms, blocks, tables=tables, closed=closed)
+    inputs, places = network(width, atoms, blocks, tables=tables, pairs=pairs)
     exact = trained(inputs, places, torch.float64, NumbaKernels(), passes=Passes)
     found = trained(inputs, places, torch.float32, NumbaKernels(), passes=NumbaPasses)
     plain = trained(inputs, places, torch.float32, ReferenceKernels(), passes=Passes)
@@ -201,11 +216,11 @@ def test_single_precision(width, atoms, blocks, tables, closed):
         assert error < max(2e-6, 3.0 * without)
 
 
-@pytest.mark.parametrize("closed", [True, False])
-def test_any_number_of_threads(closed, monkeypatch):
+@pytest.mark.parametrize("pairs", ["in pieces", "across", "mutual"])
+def test_any_number_of_threads(pairs, monkeypatch):
     """Bit for bit the same, whether pieces go through all blocks at once or all atoms through one after another."""
     monkeypatch.setattr("atomlens.ops.numba_tools._WORK_PER_THREAD", 1000)
-    inputs, places = network(64, 230, 3, closed=closed)
+    inputs, places = network(64, 230, 3, pairs=pairs)
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 5):
@@ -228,9 +243,33 @@ def test_pieces_hear_nobody_else():
     assert closed_pieces(centre[:0], neighbour[:0], 3, 1).tolist() == [0, 1, 2, 3]
 
 
+def test_which_pairs_share_their_filter():
+    """Lists in any order are recognised; one pair without its reverse, or at another distance, and none is halved."""
+    centre, neighbour, distances = molecules(30, torch.Generator().manual_seed(0))
+    grid, kernels = SplineGrid(4.2, 32, "smooth"), NumbaKernels()
+
+    def halves(centre, neighbour, distances):
+        lookup = Lookup(grid, kernels.graph(centre, neighbour, 30), distances, torch.float32, kernels)
+        return halves_of(lookup)
+
+    found = halves(centre, neighbour, distances)
+    torch.testing.assert_close(centre[found.reverse], neighbour)
+    torch.testing.assert_close(neighbour[found.reverse], centre)
+    once = torch.cat([found.order, found.reverse[found.order]])
+    assert sorted(once.tolist()) == list(range(len(centre)))
+    assert sorted(found.by_place.order.tolist()) == sorted(found.order.tolist())
+    assert halves(centre[1:], neighbour[1:], distances[1:]) is None
+    other = distances.clone()
+    other[3] += 1e-9
+    assert halves(centre, neighbour, other) is None
+    itself = torch.tensor([4, 4])  # an atom and its image in a neighbouring cell
+    both = torch.cat([centre, itself]), torch.cat([neighbour, itself])
+    assert halves(*both, torch.cat([distances, torch.tensor([3.0, 3.0], dtype=torch.float64)])) is None
+
+
 def test_what_is_not_a_number_stays_so():
     """A feature that is NaN reaches every atom that hears it, and no other."""
-    inputs, (grid, centre, neighbour) = network(32, 41, 1, closed=True)
+    inputs, (grid, centre, neighbour) = network(32, 41, 1, pairs="in pieces")
     inputs = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
     inputs[0][10] = float("nan")
     lookup = Lookup(grid, NumbaKernels().graph(centre, neighbour, 41), inputs[1], torch.float32, NumbaKernels())
@@ -243,7 +282,7 @@ def test_what_is_not_a_number_stays_so():
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_to_do(width):
     """No atoms, and atoms without pairs."""
-    inputs, (grid, centre, neighbour) = network(width, 9, 2, closed=True)
+    inputs, (grid, centre, neighbour) = network(width, 9, 2, pairs="in pieces")
     inputs = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
     for atoms in (0, 9):
         graph = NumbaKernels().graph(centre[:0], neighbour[:0], atoms)
@@ -273,7 +312,7 @@ def test_what_does_not_fit_is_refused(kernels):
 
 
 def test_what_does_not_fit_the_kernels_of_blocks_is_refused():
-    inputs, (grid, centre, neighbour) = network(32, 41, 2, closed=True)
+    inputs, (grid, centre, neighbour) = network(32, 41, 2, pairs="in pieces")
     inputs = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
     lookup = Lookup(grid, NumbaKernels().graph(centre, neighbour, 41), inputs[1], torch.float32, NumbaKernels())
     blocks_written_out(*inputs, lookup)

@@ -188,7 +188,7 @@ class NumbaPasses(Passes):
         self._check(g[0], g, x, y, scale=scale)
         lookup, graph, width = self.lookup, self.lookup.graph, self._width
         rows, pairs = self.tables.shape[1], lookup.distances.shape[0]
-        halves = _halves(lookup)
+        halves = halves_of(lookup)
         out = g.new_empty(self.blocks, rows, width)
         groups = lookup.by_place if halves is None else halves.by_place
         slopes = None if y is None else lookup.weights(1)
@@ -247,7 +247,7 @@ class NumbaPasses(Passes):
         if not atoms:
             return
         cut, together = self._cut_now
-        halves = _halves(self.lookup) if together else None
+        halves = halves_of(self.lookup) if together else None
         kernel, n_pieces = _kernel(name, width), len(cut) - 1
         groups = n_pieces if sums is None else len(sums)
         work = self.blocks * width * ((3 if sums is None else 6) * width * atoms + 5 * convolutions * pairs)
@@ -285,7 +285,7 @@ class NumbaPasses(Passes):
 
 
 @dataclass(frozen=True)
-class _Halves:
+class Halves:
     """Pairs of which each has its reverse: which that is, and one of the two by atom and in the table's order."""
 
     reverse: Tensor  # (pairs,) int32
@@ -294,7 +294,7 @@ class _Halves:
     by_place: Groups
 
 
-def _halves(lookup: Lookup) -> _Halves | None:
+def halves_of(lookup: Lookup) -> Halves | None:
     """What a lookup's pairs are halved by, found once; None where one has no reverse at the same distance."""
     kept = lookup.__dict__
     if "_halves" not in kept:
@@ -307,10 +307,10 @@ def _halves(lookup: Lookup) -> _Halves | None:
             place_starts, order = np.empty(lookup.grid.n_samples, np.int32), np.empty_like(half)
             group_half(lookup.place.numpy(), half, place_starts, order)
             by_place = Groups(torch.from_numpy(place_starts), torch.from_numpy(order))
-            kept["_halves"] = _Halves(
+            kept["_halves"] = Halves(
                 torch.from_numpy(reverse), torch.from_numpy(starts), torch.from_numpy(half), by_place
             )
-    halves: _Halves | None = kept["_halves"]
+    halves: Halves | None = kept["_halves"]
     return halves
 
 
