@@ -1,5 +1,8 @@
 """Weigh the code generators: reference, numba, C++ and Inductor, each alone and inside a full training step.
 
+"numba" is what everyone gets, with whole interaction blocks as one kernel; "primitives" numba's functions over pairs
+alone, to compare with the other generators, which have no more.
+
 Every generator is first checked against the reference, then timed in turn with the others in one process: each function
 over pairs, then energy + force training steps. Cold starts are taken in processes of their own, with empty caches and
 again with those that the first start left. C++ and Inductor need g++; they share numba's grouping, places, weights and
@@ -45,7 +48,7 @@ from benchmarks.statistics import Spread, order_of_round, steps_per_turn
 from benchmarks.structures import RATTLE, SEED
 
 REFERENCE = "reference"
-NAMES = (REFERENCE, "numba", "cpp", "inductor")
+NAMES = (REFERENCE, "numba", "primitives", "cpp", "inductor")
 CLOSE = {"values": 1e-5, "energy": 1e-5, "forces": 1e-4, "gradient": 1e-4}  # largest deviation over largest value
 TURN_SECONDS, MOST_STEPS = 0.15, 50  # of one generator in one round
 LARGE_PAIRS = 39_956
@@ -57,6 +60,7 @@ Times = dict[str, dict[str, float]]
 
 def register() -> None:
     """Let `use_kernels` know what is compared here, in this process only."""
+    backends._BACKENDS["primitives"] = ("benchmarks.generators.primitives", "PrimitiveKernels")
     backends._BACKENDS["cpp"] = ("benchmarks.generators.cpp", "CppKernels")
     backends._BACKENDS["inductor"] = ("benchmarks.generators.inductor", "InductorKernels")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from atomlens.ops.cfconv.graph import Groups, PairGraph
-from atomlens.ops.cfconv.numba_backend import NumbaKernels
+from benchmarks.generators.primitives import PrimitiveKernels
 
 FOLDER = "ATOMLENS_GENERATORS_CPP"  # names a folder that keeps the library between processes; else a temporary one
 # What vectorises is '#pragma omp simd' in the source: without it gcc 12 is up to ten times slower, with it -O3 brings
@@ -30,7 +30,7 @@ _WORK_PER_THREAD = 1 << 18
 _PIECES_PER_THREAD = 8
 
 
-class CppKernels(NumbaKernels):
+class CppKernels(PrimitiveKernels):
     """The five functions over pairs in C++; grouping, places, weights and coefficients remain numba's."""
 
     name = "cpp"

@@ -11,14 +11,14 @@ import torch._dynamo
 from torch import Tensor
 
 from atomlens.ops.cfconv.graph import Groups, PairGraph
-from atomlens.ops.cfconv.numba_backend import NumbaKernels
 from atomlens.ops.segment import segment_sum
+from benchmarks.generators.primitives import PrimitiveKernels
 
 # Every shape, precision and number of threads is a program of its own.
 torch._dynamo.config.recompile_limit = 64
 
 
-class InductorKernels(NumbaKernels):
+class InductorKernels(PrimitiveKernels):
     """The five functions over pairs compiled from torch; grouping, places, weights and coefficients remain numba's."""
 
     name = "inductor"
