@@ -280,7 +280,8 @@ class Model(nn.Module):
 
     def _read_out_with_slopes(self, batch: Batch, features: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """What the readouts say of features (atoms, F), and ∂E/∂x of them."""
-        found = self.energy_readout.with_slopes(features, batch)
+        energy = self.energy_readout
+        found = energy.with_slopes(features, batch) if type(energy) is Energy else None
         if found is not None:
             with torch.no_grad():
                 return self._read_out(batch, features, {"energy": found[0]}), found[1]

@@ -105,3 +105,31 @@ def test_widths_below_one_are_refused(hidden):
 def test_unknown_options_are_refused(key, value):
     with pytest.raises(InputError, match=key):
         AtomNetworkConfig.parse({key: value})
+
+
+def test_layers_that_were_wrapped_or_are_listened_to_are_asked():
+    """Kernels compute with the weights of plain layers alone; any other layer is called."""
+    network = AtomNetwork(AtomNetworkConfig(), 32, 1, (6,))
+    x, numbers = torch.randn(5, 32), torch.full((5,), 6)
+    plain = network(x, numbers)
+    calls = []
+    handle = network.layers[0].register_forward_hook(lambda *_: calls.append(1))
+    torch.testing.assert_close(network(x, numbers), plain)
+    assert calls == [1]
+    assert network.with_slopes(x, torch.tensor(1.0)) is None
+    handle.remove()
+    torch.nn.utils.parametrizations.weight_norm(network.layers[0])
+    torch.testing.assert_close(network(x, numbers), plain)
+    network.layers[0].parametrizations.weight.original0.data *= 2.0
+    assert not torch.allclose(network(x, numbers), plain)
+
+
+def test_slopes_outside_of_autograd():
+    network = AtomNetwork(AtomNetworkConfig(), 64, 1, (6,))
+    x, numbers, scale = torch.randn(5, 64).requires_grad_(), torch.full((5,), 6), torch.tensor(2.5, dtype=torch.float64)
+    expected = network(x, numbers)
+    (slopes,) = torch.autograd.grad(2.5 * expected.sum(), x)
+    found = network.with_slopes(x.detach(), scale)
+    torch.testing.assert_close(found[0], expected.detach())
+    torch.testing.assert_close(found[1], slopes)
+    assert network.double().with_slopes(x.detach().double(), scale) is None

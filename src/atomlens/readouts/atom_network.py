@@ -77,7 +77,8 @@ class AtomNetwork(nn.Module):
 
     def with_slopes(self, features: Tensor, scale: Tensor) -> tuple[Tensor, Tensor] | None:
         """Outputs (atoms, 1) and ``scale`` times their slopes (atoms, F), outside of autograd; None if only by it."""
-        weights = None if self.layers is None else self._fused(self.layers)
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        weights = None if self.layers is None or hooked else self._fused(self.layers)
         return None if weights is None else atom_terms_and_slopes(features, *weights, scale)
 
     @torch.no_grad()
@@ -91,7 +92,8 @@ class AtomNetwork(nn.Module):
     def _fused(self, layers: nn.Module) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """The weights that `ops.atom_network` takes; None for another network."""
         *hidden, output = cast(Sequence[nn.Linear], list(layers.children()))
-        if len(hidden) != 1 or self.outputs != 1 or self._activation is not shifted_softplus:
+        plain = all(map(_is_plain, (*hidden, output)))
+        if len(hidden) != 1 or self.outputs != 1 or self._activation is not shifted_softplus or not plain:
             return None
         return hidden[0].weight, hidden[0].bias, output.weight, output.bias
 
@@ -104,6 +106,12 @@ class AtomNetwork(nn.Module):
             x = self._activation(layer(x))
         last: Tensor = output(x)
         return last
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a layer is what was made here: not wrapped, parametrised or listened to since."""
+    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    return type(layer) is nn.Linear and not hooks
 
 
 def _dense_layers(sizes: list[int]) -> nn.ModuleList:

@@ -160,10 +160,13 @@ class Interaction(nn.Module):
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What `ops.cfconv.interaction` takes: the layers' weights and biases."""
-        # Looked up at every step of a simulation, where modules' own way of looking up shows.
-        layers = self._modules
-        inner, mid, out = (cast(nn.Linear, layers[name])._parameters for name in _LAYERS)
-        return cast(Any, (inner["weight"], mid["weight"], mid["bias"], out["weight"], out["bias"]))
+        inner, mid, out = (cast(nn.Linear, self._modules[name]) for name in _LAYERS)
+        wanted = ((inner, "weight"), (mid, "weight"), (mid, "bias"), (out, "weight"), (out, "bias"))
+        # At every step of a simulation, where a module's own way of looking up shows; a parametrised weight needs it.
+        w_in, w_mid, b_mid, w_out, b_out = (
+            layer._parameters[name] if name in layer._parameters else getattr(layer, name) for layer, name in wanted
+        )
+        return cast(Any, (w_in, w_mid, b_mid, w_out, b_out))
 
 
 class SchNet(Representation):
