@@ -21,7 +21,7 @@ from atomlens.data.quantities import quantity
 from atomlens.data.system import AtomicSystem, symbol
 from atomlens.errors import InputError
 from atomlens.ops.threads import threads_for
-from atomlens.readouts import READOUTS, Energy, EnergyConfig, Output, Readout
+from atomlens.readouts import READOUTS, AtomNetwork, Energy, EnergyConfig, Output, Readout
 from atomlens.representations import (
     REPRESENTATIONS,
     Certificate,
@@ -92,6 +92,7 @@ class Model(nn.Module):
         self.readouts = nn.ModuleDict()
         for entry in cast(tuple[Any, ...], config.readouts):
             self._add(READOUTS[entry.name][1](entry, self.representation.n_features, self.elements))
+        self._match_networks()
         self.refine_tables()
 
     def _add(self, readout: Readout) -> None:
@@ -215,7 +216,15 @@ class Model(nn.Module):
         """Evaluate functions of the distance exactly for every pair, or (False) through their tables again."""
         for table in self._tables:
             table.exact = exact or table.accuracy is None
+        self._match_networks()
         return self
+
+    def _match_networks(self) -> None:
+        """Where functions of the distance are exact, networks are torch's functions as well, for torch.func's sake."""
+        exact = any(table.exact for table in self._tables)
+        for module in self.modules():
+            if isinstance(module, AtomNetwork):
+                module.in_steps = exact
 
     def forward(
         self, batch: Batch, *, forces: bool = False, stress: bool = False, differentiable: bool = False

@@ -17,12 +17,12 @@ except ImportError:  # without numba
 def fingerprint(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     """What changes with any number in the tensors, or with where they are.
 
-    Versions, which torch counts, miss what is written through ``.data``. On the CPU every bit is looked at, some
-    twenty numbers per nanosecond; elsewhere norms and sums, which see most changes.
+    Versions, which torch counts, miss what is written through ``.data``. On the CPU every bit is mixed
+    into a checksum of 64, half a million numbers in some 30 microseconds; elsewhere norms and sums see most changes.
     """
     places = tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors)
     if _mix is not None and all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in tensors):
-        words = [tensor.numel() * tensor.element_size() // 4 for tensor in tensors]
-        return *places, _mix(tuple(place for place, _, _ in places), tuple(words))
+        sizes = [tensor.numel() * tensor.element_size() for tensor in tensors]
+        return *places, _mix(tuple(place for place, _, _ in places), tuple(sizes))
     marks = [*torch._foreach_norm(list(tensors)), *(tensor.sum() for tensor in tensors)]
     return *places, *torch.stack(marks).tolist()

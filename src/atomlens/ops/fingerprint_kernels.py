@@ -5,25 +5,47 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from atomlens.ops.numba_tools import KEEP, pointer
+from atomlens.ops.numba_tools import KEEP, Apart, pointer
+
+_LANES = 64
+_FACTOR, _OTHER, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(29)
+
+
+@numba.njit(pipeline_class=Apart, forceinline=True)
+def _mix_rows(data, rows, lanes):  # type: ignore[no-untyped-def]
+    for row in range(rows):
+        for lane in range(_LANES):
+            mixed = (lanes[lane] ^ data[row, lane]) * _FACTOR
+            lanes[lane] = mixed ^ (mixed >> _SHIFT)
 
 
 @numba.njit(cache=KEEP, nogil=True)
-def checksum(addresses, words):  # type: ignore[no-untyped-def]
-    """Of 32-bit words at addresses: a sum in which each word counts by its place, and one in which all count alike."""
-    ordered, plain = np.uint32(0), np.uint32(0)
+def checksum(addresses, sizes):  # type: ignore[no-untyped-def]
+    """Of so many bytes at each address: each is mixed into what those before it left, so that order counts as well."""
+    lanes = np.empty(_LANES, np.uint64)
+    for lane in range(_LANES):
+        lanes[lane] = np.uint64(lane) * _OTHER + _FACTOR
     for t in range(addresses.shape[0]):
-        data = numba.carray(pointer(addresses[t]), words[t], np.uint32)
-        weight, one, other = np.uint32(2654435761), np.uint32(0), np.uint32(0)
-        for i in range(words[t]):
-            one += data[i] * weight
-            other += data[i]
-            weight += np.uint32(2246822518)  # even, so that every weight is odd
-        ordered = ordered * np.uint32(3266489917) + one
-        plain += other
-    return np.uint64(ordered) * np.uint64(4294967296) + np.uint64(plain)
+        words = sizes[t] // 8
+        data = numba.carray(pointer(addresses[t]), words, np.uint64)
+        rows = words // _LANES
+        _mix_rows(numba.carray(pointer(addresses[t]), (rows, _LANES), np.uint64), rows, lanes)
+        for place in range(rows * _LANES, words):
+            mixed = (lanes[place % _LANES] ^ data[place]) * _FACTOR
+            lanes[place % _LANES] = mixed ^ (mixed >> _SHIFT)
+        rest = numba.carray(pointer(addresses[t] + 8 * words), sizes[t] - 8 * words, np.uint8)
+        for place in range(rest.shape[0]):
+            mixed = (lanes[place] ^ np.uint64(rest[place])) * _FACTOR
+            lanes[place] = mixed ^ (mixed >> _SHIFT)
+        mixed = (lanes[0] ^ np.uint64(sizes[t])) * _FACTOR
+        lanes[0] = mixed ^ (mixed >> _SHIFT)
+    total = _OTHER
+    for lane in range(_LANES):
+        total = (total ^ lanes[lane]) * _OTHER
+        total ^= total >> _SHIFT
+    return total
 
 
-def mix(addresses: tuple[int, ...], words: tuple[int, ...]) -> int:
-    """The checksum of so many words at each address."""
-    return int(checksum(np.array(addresses, np.int64), np.array(words, np.int64)))
+def mix(addresses: tuple[int, ...], sizes: tuple[int, ...]) -> int:
+    """The checksum of so many bytes at each address."""
+    return int(checksum(np.array(addresses, np.int64), np.array(sizes, np.int64)))

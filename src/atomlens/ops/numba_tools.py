@@ -8,6 +8,7 @@ OpenMP runtime would fight torch's for the cores.
 from __future__ import annotations
 
 import ctypes
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ _WORK_PER_THREAD = 1 << 17  # multiply-adds, roughly, below which a second threa
 _PIECES_PER_THREAD = 8
 
 
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set")
+
+
 def _can_keep() -> bool:
     """Whether numba finds a folder for its machine code; without one it compiles anew in every process."""
 
@@ -39,6 +44,16 @@ def _can_keep() -> bool:
 
 
 KEEP = _can_keep()
+
+
+def _digest_of_kernels() -> int:
+    folder = Path(__file__).parent
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(folder.rglob("*_kernels.py"))))
+
+
+# numba knows machine code by the file of the outermost function; a kernel that is made of other files' functions names
+# this, so that it is compiled anew when one of them is another.
+SOURCES = _digest_of_kernels()
 
 
 class Apart(CompilerBase):  # type: ignore[misc]

@@ -68,7 +68,7 @@ def _tile(  # type: ignore[no-untyped-def]
             found.align = 4
             return found
 
-        begun = {(r, v): load(at(start, start_row, r, v)) for r, v in places}
+        zero = ir.Constant(vector, [0.0] * LANES)
         before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
         builder.position_at_end(loop)
@@ -85,12 +85,13 @@ def _tile(  # type: ignore[no-untyped-def]
                 added[r, v] = builder.fadd(product, sums[r, v], flags=("contract",))
         following = builder.add(k, whole(1))
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
-        for phi, first, later in [(k, whole(0), following), *((sums[p], begun[p], added[p]) for p in places)]:
+        for phi, first, later in [(k, whole(0), following), *((sums[p], zero, added[p]) for p in places)]:
             phi.add_incoming(first, before)
             phi.add_incoming(later, loop)
         builder.position_at_end(after)
-        for r, v in places:
-            builder.store(added[r, v], at(c, c_row, r, v)).align = 4
+        for r, v in places:  # the start comes last: a large one would round every term of the sum
+            total = builder.fadd(load(at(start, start_row, r, v)), added[r, v])
+            builder.store(total, at(c, c_row, r, v)).align = 4
         return context.get_dummy_value()
 
     return types.void(rows, vectors, *[types.int64] * 10), build
@@ -219,8 +220,9 @@ def strips(width: int) -> tuple[int, int]:
 @numba.njit(fastmath=_ROUNDED, error_model="numpy", inline="always")
 def _exponential(x):  # type: ignore[no-untyped-def]
     """Eˣ of a number that is not positive; NaN stays NaN."""
+    number = x if x > _LOWEST else _LOWEST  # also for NaN, which has no whole part
+    k = np.int32(number * _PER_LN2 - _HALF)
     x = _LOWEST if x < _LOWEST else x
-    k = np.int32(x * _PER_LN2 - _HALF)
     whole = np.float32(k)
     r = x - whole * _LN2_HIGH - whole * _LN2_LOW
     p = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5

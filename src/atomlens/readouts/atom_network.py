@@ -59,6 +59,7 @@ class AtomNetwork(nn.Module):
         super().__init__()
         self._activation = ACTIVATIONS[config.activation]
         self.outputs = outputs
+        self.in_steps = False  # use nothing but torch's functions, which torch.func and the like can follow
         sizes = [n_features, *config.widths(n_features), outputs]
         kinds = tuple(elements) if config.networks == "per_element" else ()
         self.layers = None if kinds else _dense_layers(sizes)
@@ -92,7 +93,7 @@ class AtomNetwork(nn.Module):
     def _fused(self, layers: nn.Module) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """The weights that `ops.atom_network` takes; None for another network."""
         *hidden, output = cast(Sequence[nn.Linear], list(layers.children()))
-        plain = all(map(_is_plain, (*hidden, output)))
+        plain = not self.in_steps and all(map(_is_plain, (*hidden, output)))
         if len(hidden) != 1 or self.outputs != 1 or self._activation is not shifted_softplus or not plain:
             return None
         return hidden[0].weight, hidden[0].bias, output.weight, output.bias

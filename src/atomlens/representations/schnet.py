@@ -294,8 +294,8 @@ class SchNet(Representation):
         row, blocks = max(self.config.features, self.config.n_filters) * per_number, max(len(self.blocks), 1)
         if self.filters.exact:  # per block basis, hidden layer, filters, messages and their gradients
             return 6 * blocks * pairs * row
-        # Two arrays that each block keeps and some in flight; per pair vectors, places, weights and the two orders.
-        return atoms * row * (2 * blocks + 4) + pairs * (84 + 8 * per_number)
+        # Two arrays that each block keeps and eight in flight; per pair vectors, places, weights and the two orders.
+        return atoms * row * (2 * blocks + 8) + pairs * (84 + 8 * per_number)
 
     def embed(self, batch: Batch) -> Tensor:
         """x_i⁰, (atoms, F): looked up by atomic number, or as given by the batch."""

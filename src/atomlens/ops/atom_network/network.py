@@ -30,7 +30,7 @@ def atom_terms(x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, sec
     Returns:
         (atoms, 1)
     """
-    backend = _backend(x, first)
+    backend = _backend(x, first, first_bias, second, second_bias)
     if backend is not None:
         result: Tensor = _Network.apply(x, first, first_bias, second, second_bias, backend)[0]
         return result
@@ -44,7 +44,7 @@ def atom_terms_and_slopes(
 
     Arguments as for `atom_terms`; ``scale`` is a number, ().
     """
-    backend = _backend(x, first)
+    backend = _backend(x, first, first_bias, second, second_bias)
     if backend is None:
         return None
     out, s, _ = backend.forward(x, first, first_bias, second, second_bias)
@@ -53,13 +53,13 @@ def atom_terms_and_slopes(
     return out, slopes
 
 
-def _backend(x: Tensor, first: Tensor) -> Any:
+def _backend(x: Tensor, *weights: Tensor) -> Any:
     """The module of kernels; None where there are none for such arrays."""
-    if torch.compiler.is_exporting() or not x.shape[0] or kernels_for(x.device, x.dtype).name != "numba":
+    if torch.compiler.is_exporting() or kernels_for(x.device, x.dtype).name != "numba":
         return None  # kernels are opaque to torch.export
     from atomlens.ops.atom_network import numba_backend
 
-    return numba_backend if numba_backend.suits(x, first) else None
+    return numba_backend if numba_backend.suits(x, *weights) else None
 
 
 def network_in_steps(

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numba import types
 
-from atomlens.ops.numba_tools import FAST, KEEP, Apart, pointer, take
+from atomlens.ops.numba_tools import FAST, KEEP, SOURCES, Apart, pointer, take
 from atomlens.ops.product_kernels import multiply, multiply_transposed, softplus_and_slope, strips
 
 N_SLOTS = 32
@@ -84,9 +84,11 @@ def _derive_inner(first, last, hidden, begun, of_q, g, s, weight, of_g, of_s, of
 def compile_forward(features: int, hidden: int) -> Any:
     """The pass forward for one number of features and one of hidden units."""
     vectors, strip = strips(hidden)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def network_forward(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         atoms, x, first_weight, first_bias = s[2], s[3], s[4], s[5]
         weight, bias = numba.carray(pointer(s[6]), hidden, np.float32), numba.carray(pointer(s[7]), 1, np.float32)[0]
@@ -108,9 +110,11 @@ def compile_forward(features: int, hidden: int) -> Any:
 def compile_back(features: int, hidden: int) -> Any:
     """The pass back."""
     vectors, strip = strips(features)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def network_back(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         groups, atoms, x, first_weight, zeros = s[2], s[3], s[4], s[5], s[6]
         weight, g = numba.carray(pointer(s[7]), hidden, np.float32), numba.carray(pointer(s[8]), atoms, np.float32)
@@ -152,9 +156,11 @@ def compile_again(features: int, hidden: int) -> Any:
     """The derivative of the pass back."""
     vectors, strip = strips(hidden)
     wide_vectors, wide_strip = strips(features)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def network_again(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         groups, atoms, of_x, first_weight, zeros = s[2], s[3], s[4], s[5], s[6]
         weight, g = numba.carray(pointer(s[7]), hidden, np.float32), numba.carray(pointer(s[8]), atoms, np.float32)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from atomlens.ops.atom_network.network_kernels import N_SLOTS, compile_again, compile_back, compile_forward
 from atomlens.ops.cfconv.numba_passes import add_up
+from atomlens.ops.compiling import uncompiled
 from atomlens.ops.numba_tools import launch
 from atomlens.ops.product_kernels import LANES
 
@@ -18,18 +19,26 @@ _Slots = ctypes.c_int64 * N_SLOTS
 _LARGEST = 512  # of features and hidden units; compilation takes a second for each
 
 
-def suits(x: Tensor, first: Tensor) -> bool:
-    """Whether there are kernels for features x (atoms, F) and first weights (H, F)."""
+def suits(x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor) -> bool:
+    """Whether there are kernels for such features and weights, see `atom_terms`; torch says what fits nobody."""
+    if first.ndim != 2:
+        return False
     hidden, features = first.shape
     whole = features % 16 == 0 and hidden % 16 == 0 and features % LANES == 0 and hidden % LANES == 0
-    return x.dtype == first.dtype == torch.float32 and whole and max(features, hidden) <= _LARGEST
+    shapes = (x.shape[1:], first_bias.shape, second.shape, second_bias.shape)
+    fits = shapes == ((features,), (hidden,), (1, hidden), (1,)) and x.shape[0] > 0
+    tensors = (x, first, first_bias, second, second_bias)
+    single = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
+    return whole and fits and single and min(features, hidden) > 0 and max(features, hidden) <= _LARGEST
 
 
+@uncompiled
 def forward(
     x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs (atoms, 1), σ(m) and ssp(m), (atoms, H) each."""
     x, second = x.contiguous(), second.contiguous()
+    first_bias, second_bias = first_bias.contiguous(), second_bias.contiguous()
     atoms, (hidden, features) = x.shape[0], first.shape
     turned = first.T.contiguous()
     a, s, out = x.new_empty(atoms, hidden), x.new_empty(atoms, hidden), x.new_empty(atoms, 1)
@@ -38,6 +47,7 @@ def forward(
     return out, s, a
 
 
+@uncompiled
 def back(
     g: Tensor,
     x: Tensor | None,
@@ -53,6 +63,7 @@ def back(
     """∂E/∂x from g = ∂E/∂o (atoms, 1), and the gradients by W_1, b_1 and w_2, for which x and a are needed."""
     g, x, first = g.contiguous(), None if x is None else x.contiguous(), first.contiguous()
     by_s, second = None if by_s is None else by_s.contiguous(), second.contiguous()
+    s, a = s.contiguous(), None if a is None else a.contiguous()
     atoms, (hidden, features) = len(g), first.shape
     zeros, inner = g.new_zeros(features), torch.empty_like(s)
     out, sums = g.new_empty(atoms, features) if to_x else None, _sums(g, first) if weights else None
@@ -62,11 +73,12 @@ def back(
     return out, None if sums is None else _gradients(sums, first)
 
 
+@uncompiled
 def again(
     g: Tensor, of_x: Tensor, s: Tensor, first: Tensor, second: Tensor
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """From what comes to ∂E/∂x, (atoms, F): by g, by s, and by W_1, b_1 and w_2."""
-    g, of_x, second = g.contiguous(), of_x.contiguous(), second.contiguous()
+    g, of_x, second, s = g.contiguous(), of_x.contiguous(), second.contiguous(), s.contiguous()
     atoms, (hidden, features) = of_x.shape[0], first.shape
     zeros, inner, turned = of_x.new_zeros(max(features, hidden)), torch.empty_like(s), first.T.contiguous()
     of_g, of_s, sums = torch.empty_like(g), torch.empty_like(s), _sums(of_x, first)

@@ -27,7 +27,7 @@ from atomlens.ops.cfconv.row_kernels import (
     sum_rows,
     through_slope,
 )
-from atomlens.ops.numba_tools import KEEP, pointer, take
+from atomlens.ops.numba_tools import KEEP, SOURCES, pointer, take
 from atomlens.ops.product_kernels import multiply, multiply_transposed, strips
 
 N_SLOTS = 56
@@ -56,9 +56,11 @@ def _convolve_mutual(  # type: ignore[no-untyped-def]
 def compile_forward(width: int) -> Any:
     """The pass forward for one number of features; `numba_passes` fills the slots."""
     vectors, strip = strips(width)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def forward(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         pieces, begin, end, blocks, atoms, pairs, table_rows = s[2], s[3], s[4], s[5], s[6], s[7], s[8]
         wide, square, row = 4 * atoms * width, 4 * width * width, 4 * width
@@ -140,9 +142,11 @@ def compile_forward(width: int) -> Any:
 def compile_back(width: int) -> Any:
     """The pass back."""
     vectors, strip = strips(width)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def back(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         pieces, begin, end, blocks, atoms, pairs, table_rows = s[2], s[3], s[4], s[5], s[6], s[7], s[8]
         wide, square, row = 4 * atoms * width, 4 * width * width, 4 * width
@@ -270,9 +274,11 @@ def compile_back(width: int) -> Any:
 def compile_again(width: int) -> Any:
     """The derivative of the pass back."""
     vectors, strip = strips(width)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def again(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         pieces, begin, end, blocks, atoms, pairs, table_rows = s[2], s[3], s[4], s[5], s[6], s[7], s[8]
         wide, square, row = 4 * atoms * width, 4 * width * width, 4 * width

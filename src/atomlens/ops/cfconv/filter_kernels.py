@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 
 from atomlens.ops.cfconv.row_kernels import activate, multiply_in_place, sum_rows
-from atomlens.ops.numba_tools import KEEP, Apart, pointer, take
+from atomlens.ops.numba_tools import KEEP, SOURCES, Apart, pointer, take
 from atomlens.ops.product_kernels import (
     multiply,
     multiply_banded,
@@ -69,9 +69,11 @@ def _solve_adjoint(samples, features, ratio, gradient, out):  # type: ignore[no-
 def compile_tables(width: int) -> Any:
     """From weights to tables for one number of filters; `numba_filters` fills the slots."""
     vectors, strip = strips(width)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def tables(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         blocks, samples, gaussians = s[2], s[3], s[4]
         basis, first, second, first_bias, second_bias = s[5], s[8], s[9], s[10], s[11]
@@ -111,9 +113,11 @@ def compile_tables(width: int) -> Any:
 def compile_gradients(width: int) -> Any:
     """From gradients of tables to gradients of weights."""
     vectors, strip = strips(width)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def gradients(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         blocks, samples, gaussians = s[2], s[3], s[4]
         basis, second, zeros, inner, slope, given = s[5], s[8], s[9], s[10], s[11], s[12]

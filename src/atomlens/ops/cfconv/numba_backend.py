@@ -19,6 +19,7 @@ from atomlens.ops.cfconv.passes import Layers, Passes
 from atomlens.ops.cfconv.spline import GHOSTS, SplineGrid
 from atomlens.ops.cfconv.spline_kernels import compile_places, compile_weights
 from atomlens.ops.cfconv.table import Lookup
+from atomlens.ops.compiling import uncompiled
 from atomlens.ops.numba_tools import launch
 
 _Slots = ctypes.c_int64 * 20
@@ -30,6 +31,7 @@ class NumbaKernels(Kernels):
 
     name = "numba"
 
+    @uncompiled
     def convolve(
         self, x: Tensor, table: Tensor, graph: PairGraph, place: Tensor, weights: Tensor, scale: Tensor | None
     ) -> Tensor:
@@ -53,6 +55,7 @@ class NumbaKernels(Kernels):
         _launch("convolve", x.dtype, features, slots, rows, pairs * features)
         return out
 
+    @uncompiled
     def dot(self, g: Tensor, x: Tensor, table: Tensor, graph: PairGraph, place: Tensor, weights: Tensor) -> Tensor:
         """See `Kernels.dot`."""
         g, x, table = g.contiguous(), x.contiguous(), table.contiguous()
@@ -71,6 +74,7 @@ class NumbaKernels(Kernels):
         _launch("dot", x.dtype, features, slots, pairs, pairs * features)
         return out
 
+    @uncompiled
     def table_gradient(
         self,
         g: Tensor,
@@ -98,6 +102,7 @@ class NumbaKernels(Kernels):
         _launch("table_gradient", x.dtype, features, slots, rows, pairs * features)
         return out
 
+    @uncompiled
     def convolve_both(
         self,
         x: Tensor,
@@ -122,6 +127,7 @@ class NumbaKernels(Kernels):
         _launch("convolve_both", x.dtype, features, slots, rows, 2 * pairs * features)
         return out
 
+    @uncompiled
     def table_gradient_both(
         self,
         g: Tensor,
@@ -149,7 +155,7 @@ class NumbaKernels(Kernels):
 
     def passes(self, tables: Tensor, layers: Layers, lookup: Lookup) -> Passes:
         """See `Kernels.passes`."""
-        return (NumbaPasses if NumbaPasses.suit(tables, layers) else Passes)(tables, layers, lookup)
+        return (NumbaPasses if NumbaPasses.suit(tables, layers, lookup) else Passes)(tables, layers, lookup)
 
     def makes_filter_tables(self, first: Tensor) -> bool:
         """See `Kernels.makes_filter_tables`."""
@@ -161,12 +167,14 @@ class NumbaKernels(Kernels):
         """See `Kernels.filter_tables`."""
         return filter_tables(first, first_bias, second, second_bias, gaussians, self)
 
+    @uncompiled
     def group(self, key: Tensor, groups: int) -> Groups:
         """See `Kernels.group`."""
         starts, order = np.empty(groups + 1, np.int32), np.empty(key.shape[0], np.int32)
         count_and_place(key.numpy(), starts, order)
         return Groups(torch.from_numpy(starts), torch.from_numpy(order))
 
+    @uncompiled
     def coefficients(self, values: Tensor, *, adjoint: bool = False) -> Tensor:
         """See `Kernels.coefficients`."""
         values = values.contiguous()
@@ -177,6 +185,7 @@ class NumbaKernels(Kernels):
         launch(_coefficients(values.dtype), slots, features, blocks * samples * features, pieces=blocks)
         return out
 
+    @uncompiled
     def locate(self, grid: SplineGrid, distances: Tensor) -> tuple[Tensor, Tensor]:
         """See `Kernels.locate`."""
         if distances.dtype != torch.float64:
@@ -190,6 +199,7 @@ class NumbaKernels(Kernels):
         launch(_places(), slots, pairs, 8 * pairs)
         return place, fraction
 
+    @uncompiled
     def spline_weights(
         self, grid: SplineGrid, distances: Tensor, fraction: Tensor, order: int, dtype: torch.dtype
     ) -> Tensor:

@@ -17,6 +17,7 @@ from atomlens.ops.cfconv.filters import filter_networks
 from atomlens.ops.cfconv.interaction import gradients_in_steps
 from atomlens.ops.cfconv.kernels import Kernels
 from atomlens.ops.cfconv.table import needed_now, spline_coefficients
+from atomlens.ops.compiling import uncompiled
 from atomlens.ops.numba_tools import launch
 
 # A Gaussian below it is nothing beside one that is near its centre, in single precision.
@@ -59,6 +60,7 @@ def _ends(there: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.stack([low, high]).astype(np.int64))
 
 
+@uncompiled
 def filter_tables(
     first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, gaussians: Tensor, kernels: Kernels
 ) -> Tensor:
@@ -70,6 +72,15 @@ def filter_tables(
     found = _bases.get(gaussians)
     if found is None:
         found = _bases[gaussians] = KnotBasis.of(gaussians)
+    blocks, count, width = first.shape
+    shapes = [(blocks, count, width), (blocks, 1, width), (blocks, width, width), (blocks, 1, width)]
+    for tensor, shape in zip((first, first_bias, second, second_bias), shapes, strict=True):
+        if tensor.shape != shape or tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            raise ValueError(
+                f"got {tuple(tensor.shape)} of {tensor.dtype} where {shape} of torch.float32 on the CPU fits"
+            )
+    if gaussians.ndim != 2 or gaussians.shape[1] != count:
+        raise ValueError(f"got Gaussians {tuple(gaussians.shape)} for {count} rows of the first layers")
     result: Tensor = _FilterTables.apply(first, first_bias, second, second_bias, gaussians, found, kernels)
     return result
 

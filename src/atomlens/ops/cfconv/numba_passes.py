@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from atomlens.ops.cfconv.passes import Again, Back, Forward, Kept, Layers, Passe
 from atomlens.ops.cfconv.row_kernels import closed_pieces
 from atomlens.ops.cfconv.table import Lookup
 from atomlens.ops.cfconv.table_kernels import compile_table_gradients
+from atomlens.ops.compiling import uncompiled
 from atomlens.ops.numba_tools import launch
 
 WIDTHS = (32, 64, 128, 256)  # numbers of features that there are kernels for
@@ -42,11 +43,13 @@ class NumbaPasses(Passes):
         self._zeros = tables.new_zeros(self._width)
 
     @staticmethod
-    def suit(tables: Tensor, layers: Layers) -> bool:
+    def suit(tables: Tensor, layers: Layers, lookup: Lookup) -> bool:
         """Whether there are kernels for such tables and layers."""
-        width = tables.shape[2]
-        return tables.dtype == torch.float32 and width in WIDTHS and layers.w_in.shape[1] == width
+        width, atoms = tables.shape[2], lookup.graph.n_atoms
+        single = tables.dtype == lookup.dtype == torch.float32
+        return single and width in WIDTHS and layers.w_in.shape[1:] == (width, width) and atoms > 0
 
+    @uncompiled
     def forward(self, x: Tensor, *, keep: bool) -> Forward:
         """See `Passes.forward`."""
         x = x.contiguous()
@@ -66,10 +69,11 @@ class NumbaPasses(Passes):
         self._run("forward", fixed, self.blocks + 1, 1)
         return Forward(out, h, s, before, c, a) if keep else Forward(out, h, s, None, None, None)
 
+    @uncompiled
     def slopes(self, forward: Forward, g: Tensor) -> Tensor:
         """See `Passes.slopes`."""
         by_distance = torch.zeros(self.lookup.distances.shape[0], dtype=torch.float64)
-        g = g.contiguous()
+        g, forward = g.contiguous(), _ready(forward)
         self._check(g, forward.h, forward.s)
         below = g.new_empty(min(2, self.blocks), *g.shape)
         scratch = [g.new_empty(g.shape) for _ in range(4)]
@@ -77,6 +81,7 @@ class NumbaPasses(Passes):
         self._run_back(g, forward, None, None, None, [*scratch, below], by_distance, (0, 0), None, self.blocks)
         return by_distance
 
+    @uncompiled
     def back(
         self,
         g: Tensor,
@@ -89,7 +94,7 @@ class NumbaPasses(Passes):
         weights: bool = False,
     ) -> Back:
         """See `Passes.back`."""
-        g, by_h, by_s = g.contiguous(), _contiguous(by_h), _contiguous(by_s)
+        g, forward, by_h, by_s = g.contiguous(), _ready(forward), _contiguous(by_h), _contiguous(by_s)
         self._check(g, forward.h, forward.s, by_h, by_s, forward.x, forward.c, forward.a)
         by_distance = torch.zeros(self.lookup.distances.shape[0], dtype=torch.float64) if distances else None
         by_x = torch.empty_like(g) if to_x or weights else None
@@ -134,11 +139,12 @@ class NumbaPasses(Passes):
         ]
         self._run("back", fixed, phases, 2, sums, (forward.x, forward.c, forward.a))
 
+    @uncompiled
     def again(self, kept: Kept, h: Tensor, s: Tensor, of_x: Tensor | None, scale: Tensor | None) -> Again:
         """See `Passes.again`."""
         if scale is None:
             return super().again(kept, h, s, of_x, scale)
-        of_x, scale = _contiguous(of_x), scale.contiguous()
+        of_x, scale, h, s = _contiguous(of_x), scale.contiguous(), h.contiguous(), s.contiguous()
         self._check(kept.g[0], h, s, kept.g, kept.by_a, kept.by_m, kept.below, kept.back, of_x, scale=scale)
         of_back, of_h, of_s = (h.new_empty(h.shape) for _ in range(3))
         of_g, of_xs, of_below, of_by_a = (h.new_empty(h.shape[1:]) for _ in range(4))
@@ -162,14 +168,12 @@ class NumbaPasses(Passes):
         atoms, width = self.lookup.graph.n_atoms, self._width
         numbers = self.blocks * width * (3 * width + 2)
         groups = max(atoms // 256, 2**18 // numbers, 1)
-        return self._zeros.new_empty(min(groups, len(self._cut_now[0]) - 1, 64) or 1, numbers)
+        return self._zeros.new_empty(min(groups, len(self._cut_now[0]) - 1, 64), numbers)
 
     def _gradients(self, sums: Tensor, *, biases: bool = True) -> Layers:
         """What the groups' sums add up to."""
         blocks, width = self.blocks, self._width
         total = add_up(sums)
-        if not self.lookup.graph.n_atoms:
-            total = torch.zeros_like(total)
         weights, rest = total[: 3 * blocks * width * width], total[3 * blocks * width * width :]
         w_in, w_mid, w_out = weights.view(3, blocks, width, width)
         b_mid, b_out = rest.view(2, blocks, width) if biases else torch.zeros_like(rest).view(2, blocks, width)
@@ -183,6 +187,7 @@ class NumbaPasses(Passes):
         """See `Passes.table_gradients_both`."""
         return self._table_gradients(g, x, None if scale is None else y, scale)
 
+    @uncompiled
     def _table_gradients(self, g: Tensor, x: Tensor, y: Tensor | None, scale: Tensor | None) -> Tensor:
         g, x, y, scale = g.contiguous(), x.contiguous(), _contiguous(y), _contiguous(scale)
         self._check(g[0], g, x, y, scale=scale)
@@ -230,7 +235,7 @@ class NumbaPasses(Passes):
         cut, atoms = self._pieces, self.lookup.graph.n_atoms
         if int(np.diff(cut).max()) <= _LARGEST:
             return cut, True
-        return np.append(np.arange(0, atoms, _PIECE), atoms), False
+        return np.append(np.arange(0, atoms, _PIECE, dtype=np.int64), np.int64(atoms)), False
 
     def _run(
         self,
@@ -244,8 +249,6 @@ class NumbaPasses(Passes):
         """Run a pass: pieces that hear nobody else through all phases, or all atoms phase by phase."""
         graph, width = self.lookup.graph, self._width
         atoms, pairs = graph.n_atoms, self.lookup.distances.shape[0]
-        if not atoms:
-            return
         cut, together = self._cut_now
         halves = halves_of(self.lookup) if together else None
         kernel, n_pieces = _kernel(name, width), len(cut) - 1
@@ -275,7 +278,7 @@ class NumbaPasses(Passes):
         expected += [] if scale is None else [(scale, (pairs,))]
         expected += [(layer, (blocks, width) if layer.ndim == 2 else (blocks, width, width)) for layer in self.layers]
         for tensor, shape in expected:
-            if tensor.shape != shape or tensor.dtype != torch.float32:
+            if tensor.shape != shape or tensor.dtype != torch.float32 or tensor.device.type != "cpu":
                 raise ValueError(
                     f"got {tuple(tensor.shape)} of {tensor.dtype} where {shape} of torch.float32 fits {atoms} atoms, "
                     f"{pairs} pairs, {blocks} blocks and {rows} rows of the table"
@@ -322,6 +325,11 @@ def add_up(sums: Tensor) -> Tensor:
     slots = _Slots(0, 0, *sums.shape, *_addresses(sums, total))
     launch(_add_groups(), slots, sums.shape[1], sums.numel())
     return total
+
+
+def _ready(forward: Forward) -> Forward:
+    """With the strides that kernels take for granted, which whoever saves tensors in between may have changed."""
+    return Forward(*(_contiguous(getattr(forward, field.name)) for field in fields(Forward)))  # type: ignore[arg-type]
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:

@@ -200,6 +200,7 @@ class Passes:
             scale: (pairs,) what comes to ∂E/∂d.
         """
         layers, parts, lookup = self.layers, [], self.lookup
+        skipped = 1 if of_x is None else 0  # ∂E/∂h of the first block may not have been made, and nothing comes to it
         of_x = torch.zeros_like(kept.g[0]) if of_x is None else of_x
         for t in range(self.blocks):
             of_back = of_x @ layers.w_in[t].T
@@ -213,8 +214,9 @@ class Passes:
         if scale is not None:
             rows = range(self.blocks)
             of_h = torch.stack([lookup.transposed.convolve(kept.below[t], self.table(t), 1, scale) for t in rows])
+        by_in = _products(kept.back[skipped:], of_xs[skipped:])
         gradients = Layers(
-            _products(kept.back, of_xs),
+            torch.cat([torch.zeros_like(layers.w_in[:skipped]), by_in]),
             _products(kept.by_m, of_below),
             torch.zeros_like(layers.b_mid),
             _products(kept.g, of_by_a),

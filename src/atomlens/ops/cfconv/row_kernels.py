@@ -101,7 +101,7 @@ def closed_pieces(centre, neighbour, atoms, least):  # type: ignore[no-untyped-d
         i, j = centre[p], neighbour[p]
         across[min(i, j) + 1] += 1
         across[max(i, j) + 1] -= 1
-    pieces = np.empty(atoms + 1, np.int64)
+    pieces = np.empty(atoms + 2, np.int64)
     pieces[0] = 0
     found, open_pairs = 1, 0
     for i in range(1, atoms):

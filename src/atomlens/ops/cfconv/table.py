@@ -40,6 +40,11 @@ class Lookup:
         self._weights: dict[int, Tensor] = {}
         self._by_place: list[Groups] = []
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the features."""
+        return self._dtype
+
     def weights(self, order: int) -> Tensor:
         """b⁽ⁿ⁾ of every pair, (pairs, 4); computed once, also for the transposed lookup."""
         if order not in self._weights:
@@ -110,7 +115,7 @@ class Lookup:
     def transposed(self) -> Lookup:
         """The same lookup for the pairs with their roles exchanged."""
         other = object.__new__(Lookup)
-        other.__dict__.update(self.__dict__)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_halves"})
         other.graph = self.graph.transposed
         return other
 

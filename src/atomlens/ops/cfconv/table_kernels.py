@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from atomlens.ops.numba_tools import KEEP, pointer, take
+from atomlens.ops.numba_tools import KEEP, SOURCES, pointer, take
 from atomlens.ops.product_kernels import LANES, strips
 
 N_SLOTS = 24
@@ -128,9 +128,11 @@ def compile_table_gradients(width: int, *, both: bool, mutual: bool) -> Any:
 
 def _compile(width: int, both: int, mutual: int) -> Any:
     vectors, strip = strips(width)
+    sources = SOURCES
 
     @numba.cfunc(types.void(types.voidptr), cache=KEEP)
     def table_gradients(data):  # type: ignore[no-untyped-def]
+        _ = sources
         s = numba.carray(data, N_SLOTS, np.int64)
         step, blocks, atoms, rows = s[1], s[2], s[3], s[4]
         starts = numba.carray(pointer(s[5]), rows - 2, np.int32)
