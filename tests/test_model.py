@@ -1,3 +1,6 @@
+import copy
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +107,63 @@ def test_forces_survive_an_outer_no_grad(model):
     with torch.no_grad():
         inside = model(batch, forces=True)["forces"]
     torch.testing.assert_close(inside, model(batch, forces=True)["forces"])
+
+
+def ethanol_model(**representation):
+    torch.manual_seed(0)
+    config = ModelConfig.parse({"representation": {"name": "schnet", **representation}})
+    model = Model(config, elements=[1, 6, 8])
+    return model, model.collate([molecule("CH3CH2OH")])
+
+
+@pytest.mark.parametrize(("features", "filters"), [(64, 32), (32, 64), (48, 32), (64, 48)])
+def test_filters_of_another_length(features, filters):
+    model, batch = ethanol_model(features=features, filters=filters)
+    found = model.predict(batch)
+    exact = model.set_exact_filters().predict(batch)
+    torch.testing.assert_close(found["forces"], exact["forces"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of what it passes over
+def test_compiled_models_are_the_same():
+    """torch.compile leaves kernels alone, and what they read alive."""
+    model, batch = ethanol_model(features=64)
+    compiled = torch.compile(model, backend="eager")
+    torch.testing.assert_close(compiled(batch)["energy"], model(batch)["energy"])
+    found, expected = compiled(batch, forces=True), model(batch, forces=True)
+    torch.testing.assert_close(found["forces"], expected["forces"])
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")  # of torch.func itself
+def test_function_transforms_with_exact_filters():
+    """torch.func follows models with exact filters, of which every function is torch's own."""
+    model, batch = ethanol_model(features=64)
+    model.set_exact_filters()
+
+    def energy(positions):
+        return model(dataclasses.replace(batch, positions=positions))["energy"].sum()
+
+    slopes = torch.func.grad(energy)(batch.positions)
+    torch.testing.assert_close(slopes, -model.predict(batch)["forces"], rtol=1e-4, atol=1e-5)
+    hessian = torch.func.hessian(energy)(batch.positions).detach()
+    assert torch.isfinite(hessian).all()
+    torch.testing.assert_close(hessian, hessian.permute(2, 3, 0, 1), rtol=1e-2, atol=1e-3 * float(hessian.abs().max()))
+
+
+def test_predictions_follow_weights_that_are_written_past_torch():
+    model, batch = ethanol_model(features=64)
+    model.predict(batch)
+    block = model.representation.blocks[1]
+    for change in (
+        lambda: block.atomwise_mid.weight.data[3].neg_(),
+        lambda: block.atomwise_in.weight.data.copy_(torch.eye(64)),
+        lambda: block.atomwise_in.weight.data.copy_(torch.eye(64)[torch.randperm(64)]),
+        lambda: block.atomwise_out.bias.detach().numpy().__imul__(2.0),
+        lambda: model.readouts["energy"].network.layers[0].weight.data.mul_(2.0),
+        lambda: model.representation.filters.second_weight.data[0].mul_(1.5),
+    ):
+        change()
+        expected = copy.deepcopy(model)
+        expected.representation._kept_layers = expected.representation.filters._kept = None
+        torch.testing.assert_close(model.predict(batch), expected.predict(batch), rtol=0.0, atol=0.0)

@@ -82,3 +82,26 @@ def test_third_derivatives():
 def test_other_precisions_and_sizes_go_in_steps():
     for inputs in (example(5, 32, 16), [tensor.float() for tensor in example(5, 30, 15)]):
         torch.testing.assert_close(atom_terms(*inputs), in_steps(*inputs), rtol=0.0, atol=0.0)
+
+
+def test_what_fits_no_kernel_is_left_to_torch():
+    """Kernels compute with addresses: arrays of other sizes, strides or precisions must not reach them."""
+    x, first, first_bias, second, second_bias = (tensor.float() for tensor in example(6, 64, 32))
+    expected = in_steps(x, first, first_bias, second, second_bias)
+    strided = torch.stack([first_bias, first_bias], dim=1)[:, 0]
+    torch.testing.assert_close(atom_terms(x, first, strided, second, second_bias), expected)
+    torch.testing.assert_close(atom_terms(x.T.contiguous().T, first, first_bias, second, second_bias), expected)
+    for wrong in (x[:, :32], torch.cat([x, x], dim=1)):
+        with pytest.raises(RuntimeError, match="shapes"):
+            atom_terms(wrong, first, first_bias, second, second_bias)
+    with pytest.raises(RuntimeError, match=r"dtype|Float|Double"):
+        atom_terms(x, first, first_bias.double(), second, second_bias)
+    whole = first_bias[:1].expand(32)
+    torch.testing.assert_close(
+        atom_terms(x, first, whole, second, second_bias), in_steps(x, first, whole, second, second_bias)
+    )
+    stacked = torch.stack([x, x])
+    torch.testing.assert_close(
+        atom_terms(stacked, first, first_bias, second, second_bias), torch.stack([expected, expected])
+    )
+    assert atom_terms(x[:0], first, first_bias, second, second_bias).shape == (0, 1)

@@ -71,3 +71,14 @@ def test_reference_kernels_make_none():
     torch.testing.assert_close(made._tabulate(kernels), made._tabulate(NumbaKernels()), rtol=1e-5, atol=1e-6)
     with pytest.raises(NotImplementedError, match="reference kernels"):
         kernels.filter_tables(*made.parameters(), torch.zeros(1))
+
+
+def test_what_does_not_fit_is_refused():
+    kernels, made = NumbaKernels(), networks("5 Å")
+    weights = [made.first_weight, made.first_bias, made.second_weight, made.second_bias]
+    gaussians = torch.rand(30, made.first_weight.shape[1], dtype=torch.float64)
+    for place, wrong in [(1, made.first_bias[:1]), (2, made.second_weight.double()), (3, made.second_bias[:, :, :16])]:
+        with pytest.raises(ValueError, match="on the CPU fits"):
+            kernels.filter_tables(*weights[:place], wrong, *weights[place + 1 :], gaussians)
+    with pytest.raises(ValueError, match="Gaussians"):
+        kernels.filter_tables(*weights, gaussians[:, 1:])

@@ -56,3 +56,36 @@ def test_the_last_bit_counts(weights):
 
 def test_another_tensor_of_the_same_numbers(weights):
     assert fingerprint(weights) != fingerprint([tensor.clone() for tensor in weights])
+
+
+def test_changes_that_leave_sums_alone_are_seen():
+    pytest.importorskip("numba")
+    torch.manual_seed(1)
+    weight = torch.eye(64)
+    seen = {fingerprint([weight])[-1]}
+    for _ in range(50):
+        weight.data.copy_(torch.eye(64)[torch.randperm(64)])
+        seen.add(fingerprint([weight])[-1])
+    assert len(seen) == 51
+    random = torch.randn(64, 64)
+    before = fingerprint([random])[-1]
+    for row in range(64):  # signs
+        random.data[row].neg_()
+        assert fingerprint([random])[-1] != before
+        random.data[row].neg_()
+    random.data[0].mul_(2.0)
+    random.data[32].mul_(0.5)
+    assert fingerprint([random])[-1] != before
+    coarse = torch.randn(64, 64).bfloat16().float()
+    before = fingerprint([coarse])[-1]
+    for shift in range(1, 64):
+        assert fingerprint([coarse.roll(shift, 0)])[-1] != before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int8])
+def test_the_last_of_an_odd_number_of_short_numbers_counts(dtype):
+    pytest.importorskip("numba")
+    numbers = torch.ones(7, dtype=dtype)
+    before = fingerprint([numbers])[-1]
+    numbers.data[6] = 2
+    assert fingerprint([numbers])[-1] != before

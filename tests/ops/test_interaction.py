@@ -320,3 +320,76 @@ def test_what_does_not_fit_the_kernels_of_blocks_is_refused():
         changed = [*inputs[:at], wrong, *inputs[at + 1 :]]
         with pytest.raises(ValueError, match="fits 41 atoms"):
             blocks_written_out(*changed, lookup)
+
+
+def test_filters_of_another_length_and_lookups_of_another_precision_go_without():
+    """Kernels of whole blocks are for as many filters as features, in float32 throughout."""
+    inputs, (grid, centre, neighbour) = network(32, 41, 2, pairs="in pieces")
+    single = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
+    kernels = NumbaKernels()
+
+    def lookup(dtype):
+        return Lookup(grid, kernels.graph(centre, neighbour, 41), inputs[1], dtype, kernels)
+
+    x, distances, tables, w_in, w_mid, b_mid, w_out, b_out = single
+    wide = torch.cat([x, x], dim=1), torch.cat([w_in, w_in], dim=2), torch.cat([w_mid, w_mid], dim=1)
+    square = torch.cat([torch.cat([w_out, w_out], dim=1)] * 2, dim=2)
+    layers = Layers(wide[1], wide[2], torch.cat([b_mid, b_mid], dim=1), square, torch.cat([b_out, b_out], dim=1))
+    assert type(kernels.passes(tables, layers, lookup(torch.float32))) is Passes
+    found = interactions(wide[0], distances, tables, layers, lookup(torch.float32))
+    expected = interactions_in_steps(wide[0], distances, tables, *layers, lookup(torch.float32))[0]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"of torch.float64 fits"):
+        blocks_written_out(*single, lookup(torch.float64))
+
+
+def test_no_atoms_have_no_gradients():
+    inputs, (grid, centre, neighbour) = network(32, 9, 2, pairs="in pieces")
+    single = [inputs[0][:0].float(), inputs[1][:0], *(tensor.float() for tensor in inputs[2:])]
+    single = [tensor.requires_grad_() for tensor in single]
+    kernels = NumbaKernels()
+    lookup = Lookup(grid, kernels.graph(centre[:0], neighbour[:0], 0), single[1], torch.float32, kernels)
+    out = blocks_written_out(*single, lookup)
+    (slopes,) = torch.autograd.grad(out.sum(), single[1], create_graph=True)
+    for found in torch.autograd.grad(slopes.sum() + out.sum(), single[2:]):
+        assert not found.any()
+
+
+def test_tensors_saved_in_other_strides():
+    """Whoever saves tensors between the passes may give them back in strides of their own."""
+    inputs, (grid, centre, neighbour) = network(32, 41, 2, pairs="mutual")
+    results = []
+    for turned in (False, True):
+        single = [tensor.clone() if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
+        single = [tensor.requires_grad_() for tensor in single]
+        kernels = NumbaKernels()
+        lookup = Lookup(grid, kernels.graph(centre, neighbour, 41), single[1], torch.float32, kernels)
+
+        def pack(tensor):
+            return tensor.transpose(-1, -2).contiguous() if turned and tensor.ndim > 1 else tensor  # noqa: B023
+
+        def unpack(tensor):
+            return tensor.transpose(-1, -2) if turned and tensor.ndim > 1 else tensor  # noqa: B023
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            out = blocks_written_out(*single, lookup)
+            (slopes,) = torch.autograd.grad(out.sin().sum(), single[1], create_graph=True)
+            loss = slopes.square().sum() + out.square().sum()
+        results.append(torch.autograd.grad(loss, single[2:]))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
+
+
+def test_slopes_that_nothing_comes_to():
+    """Where neither ∂E/∂x nor ∂E/∂d is asked about again, gradients are zero whatever lay in memory."""
+    inputs, (grid, centre, neighbour) = network(32, 41, 2, pairs="mutual")
+    single = [tensor if at == 1 else tensor.float() for at, tensor in enumerate(inputs)]
+    lookup = Lookup(grid, NumbaKernels().graph(centre, neighbour, 41), single[1], torch.float32, NumbaKernels())
+    passes = NumbaKernels().passes(single[2], Layers(*single[3:]), lookup)
+    made = passes.forward(single[0], keep=True)
+    kept = passes.back(torch.ones_like(made.out), made, distances=True, to_x=False).kept
+    kept.back[0] = float("nan")  # what may lie where nothing was written
+    again = passes.again(kept, made.h, made.s, None, None)
+    assert all(torch.isfinite(part).all() and not part.any() for part in (again.of_g, again.of_s, *again.layers))
+    scale = torch.ones(len(centre))
+    assert all(torch.isfinite(part).all() for part in passes.again(kept, made.h, made.s, None, scale).layers)

@@ -29,6 +29,7 @@ _ROUNDED = {"contract", "nsz", "arcp"}
 _real = np.float32
 _ZERO, _HALF, _ONE, _TWO = _real(0.0), _real(0.5), _real(1.0), _real(2.0)
 _LN2, _PER_LN2 = _real(math.log(2.0)), _real(1.0 / math.log(2.0))
+_LN2_REST = _real(math.log(2.0) - float(_LN2))
 # The first has few bits: k times it is exact.
 _LN2_HIGH, _LN2_LOW = _real(0.693359375), _real(math.log(2.0) - 0.693359375)
 _LOWEST = _real(-87.0)  # below, 2ᵏ is no normal number
@@ -234,11 +235,11 @@ def _exponential(x):  # type: ignore[no-untyped-def]
 def softplus_and_slope(x):  # type: ignore[no-untyped-def]
     """ssp(x) = ln(0.5 eˣ + 0.5) and its derivative σ(x), each to 3e-7 (relative where that is more)."""
     t = _exponential(-x if x > _ZERO else x)
-    above, beside = _TWO + t, _ONE + t
-    inverse = _ONE / (above * beside)
-    u = t * beside * inverse
+    rising = _ONE / (_ONE + t)
+    u = t / (_TWO + t)
     q = u * u
-    log = _ONE + q * (_A1 + q * (_A2 + q * (_A3 + q * (_A4 + q * (_A5 + q * (_A6 + q * _A7))))))
-    rising = above * inverse
-    value = (x if x > _ZERO else _ZERO) + _TWO * u * log - _LN2
+    log = q * (_A1 + q * (_A2 + q * (_A3 + q * (_A4 + q * (_A5 + q * (_A6 + q * _A7))))))
+    two = u + u
+    # ln 2 in two parts, taken from what is of its size first.
+    value = ((x if x > _ZERO else _ZERO) + ((two - _LN2) + two * log)) - _LN2_REST
     return value, rising if x > _ZERO else t * rising

@@ -21,28 +21,29 @@ PLAIN, SCALED, SCALED_BY_REVERSE, BOTH = 0, 1, 2, 3  # what `convolve_row` sums
 
 
 @numba.njit(cache=KEEP)
-def halve(hears, heard, centre, neighbour, distances, starts):  # type: ignore[no-untyped-def]
+def halve(hears, heard, hears_starts, heard_starts, centre, neighbour, distances, starts):  # type: ignore[no-untyped-def]
     """Of each pair its reverse (pairs,), and of each atom the pairs with those before it; ``starts`` is filled in.
 
-    Both are empty where a pair has no reverse at the same distance, or is its own.
+    Both are empty where a pair has no reverse at the same distance, or is its own. The first four arguments are the
+    pairs grouped by the atom that hears and by the one that is heard.
     """
     pairs, atoms = hears.shape[0], starts.shape[0] - 1
     reverse, half = np.empty(pairs, np.int32), np.empty(pairs // 2, np.int32)
     # By centre and then neighbour, and by neighbour and then centre: the q-th of both are each other's reverse.
-    forward, backward = np.empty(pairs, np.int32), np.empty(pairs, np.int32)
-    following = np.zeros(atoms + 1, np.int32)
-    for turn in range(2):
-        key, given = (centre, heard) if turn == 0 else (neighbour, hears)
-        order = forward if turn == 0 else backward
-        following[:] = 0
-        for p in range(pairs):
-            following[key[p] + 1] += 1
-        for i in range(atoms):
-            following[i + 1] += following[i]
+    forward, following = np.empty(pairs, np.int32), hears_starts.copy()
+    in_order = True
+    for q in range(pairs):
+        p = heard[q]
+        forward[following[centre[p]]] = p
+        following[centre[p]] += 1
+        in_order &= hears[q] == q
+    backward = heard
+    if not in_order:
+        backward, following = np.empty(pairs, np.int32), heard_starts.copy()
         for q in range(pairs):
-            p = given[q]
-            order[following[key[p]]] = p
-            following[key[p]] += 1
+            p = hears[q]
+            backward[following[neighbour[p]]] = p
+            following[neighbour[p]] += 1
     found = 0
     starts[:] = 0
     for q in range(pairs):

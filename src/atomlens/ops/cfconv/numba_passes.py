@@ -303,8 +303,10 @@ def halves_of(lookup: Lookup) -> Halves | None:
     if "_halves" not in kept:
         graph = lookup.graph
         starts = np.empty(graph.n_atoms + 1, np.int32)
-        orders = graph.by_centre.order.numpy(), graph.by_neighbour.order.numpy()
-        reverse, half = halve(*orders, graph.centre.numpy(), graph.neighbour.numpy(), lookup.distances.numpy(), starts)
+        hears, heard = graph.by_centre, graph.by_neighbour
+        orders, begins = (hears.order.numpy(), heard.order.numpy()), (hears.starts.numpy(), heard.starts.numpy())
+        ends = graph.centre.numpy(), graph.neighbour.numpy()
+        reverse, half = halve(*orders, *begins, *ends, lookup.distances.numpy(), starts)
         kept["_halves"] = None
         if len(half):
             place_starts, order = np.empty(lookup.grid.n_samples, np.int32), np.empty_like(half)
