@@ -10,12 +10,12 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from atomlens.ops.cfconv.mutual_kernels import Emitter
 from atomlens.ops.numba_tools import KEEP, SOURCES, pointer, take
-from atomlens.ops.product_kernels import LANES, strips
+from atomlens.ops.product_kernels import strips
 
 N_SLOTS = 24
 
@@ -35,87 +35,45 @@ def _interval(  # type: ignore[no-untyped-def]
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first, last, *addresses = args[4:]
-        whole, half, single = ir.IntType(64), ir.IntType(32), ir.FloatType()
-        vector = ir.VectorType(single, LANES)
-        undefined, lane = ir.Constant(vector, ir.Undefined), ir.Constant(half, 0)
-        everywhere = ir.Constant(ir.VectorType(half, LANES), [0] * LANES)
-        order, centre, neighbour, reverse = (builder.inttoptr(a, half.as_pointer()) for a in addresses[:4])
-        weights, slopes, scale, g, x, y = (builder.inttoptr(a, single.as_pointer()) for a in addresses[4:10])
-        rows = [builder.inttoptr(a, single.as_pointer()) for a in addresses[10:]]
-
-        def index(base: Any, place: Any) -> Any:
-            return builder.sext(builder.load(builder.gep(base, [place])), whole)
-
-        def spread(number: Any) -> Any:
-            return builder.shuffle_vector(builder.insert_element(undefined, number, lane), undefined, everywhere)
-
-        def vector_at(base: Any, v: int) -> Any:
-            return builder.bitcast(builder.gep(base, [whole(v * LANES)]), vector.as_pointer())
-
-        def load(base: Any, v: int) -> Any:
-            found = builder.load(vector_at(base, v))
-            found.align = 4
-            return found
-
-        def times(a: Any, b: Any) -> Any:
-            return builder.fmul(a, b, flags=("contract",))
-
-        def plus(a: Any, b: Any) -> Any:
-            return builder.fadd(a, b, flags=("contract",))
-
+        emit = Emitter(builder)
+        order, centre, neighbour, reverse = (emit.integers(address) for address in addresses[:4])
+        weights, slopes, scale, g, x, y, *rows = (emit.numbers(address) for address in addresses[4:])
+        places = [(m, v) for m in range(4) for v in range(n)]
         before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        zero = ir.Constant(vector, [0.0] * LANES)
         builder.cbranch(builder.icmp_signed("<", first, last), loop, after)
         builder.position_at_end(loop)
-        q = builder.phi(whole)
-        sums = [[builder.phi(vector) for _ in range(n)] for _ in range(4)]
-        pair = index(order, q)
-        i, j = (builder.mul(index(ends, pair), whole(stride)) for ends in (centre, neighbour))
-        four = builder.mul(pair, whole(4))
-
-        def numbers(base: Any) -> list[Any]:
-            return [builder.load(builder.gep(base, [builder.add(four, whole(m))])) for m in range(4)]
-
-        a = [spread(number) for number in numbers(weights)]
-        if second:
-            b = [spread(number) for number in numbers(slopes)]
-            here = spread(builder.load(builder.gep(scale, [pair])))
-            there = spread(builder.load(builder.gep(scale, [index(reverse, pair)]))) if twice else None
-        g_i, x_j = builder.gep(g, [i]), builder.gep(x, [j])
-        g_j, x_i = (builder.gep(g, [j]), builder.gep(x, [i])) if twice else (None, None)
-        y_j, y_i = builder.gep(y, [j]), builder.gep(y, [i])
-        added = [[None] * n for _ in range(4)]
+        q = builder.phi(emit.whole)
+        sums = {place: builder.phi(emit.vector) for place in places}
+        pair = emit.index(order, q)
+        ends = [emit.index(end, pair) for end in (centre, neighbour)]
+        (g_i, g_j), (x_i, x_j), (y_i, y_j) = ([emit.row(base, end, stride) for end in ends] for base in (g, x, y))
+        a = emit.four(weights, pair)
+        b = emit.four(slopes, pair) if second else []
+        here = emit.spread(scale, pair) if second else None
+        there = emit.spread(scale, emit.index(reverse, pair)) if second and twice else None
+        added = {}
         for v in range(n):
-            left = load(g_i, v)
-            right = load(g_j, v) if twice else None
-            value = times(left, load(x_j, v))
-            if twice:
-                value = plus(times(right, load(x_i, v)), value)
-            if second:
-                slope = times(times(left, load(y_j, v)), here)
-                if twice:
-                    slope = plus(times(times(right, load(y_i, v)), there), slope)
+            left, right = emit.load(g_i, v), emit.load(g_j, v) if twice else None
+            value = emit.times(left, emit.load(x_j, v))
+            value = emit.plus(emit.times(right, emit.load(x_i, v)), value) if twice else value
+            slope = emit.times(emit.times(left, emit.load(y_j, v)), here) if second else None
+            if second and twice:
+                slope = emit.plus(emit.times(emit.times(right, emit.load(y_i, v)), there), slope)
             for m in range(4):
-                total = plus(times(a[m], value), sums[m][v])
-                added[m][v] = plus(times(b[m], slope), total) if second else total
-        following = builder.add(q, whole(1))
+                total = emit.plus(emit.times(a[m], value), sums[m, v])
+                added[m, v] = emit.plus(emit.times(b[m], slope), total) if second else total
+        following = builder.add(q, emit.whole(1))
         builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
-        q.add_incoming(first, before)
-        q.add_incoming(following, loop)
-        for m in range(4):
-            for v in range(n):
-                sums[m][v].add_incoming(zero, before)
-                sums[m][v].add_incoming(added[m][v], loop)
+        for phi, start, later in [(q, first, following), *((sums[p], emit.zero, added[p]) for p in places)]:
+            phi.add_incoming(start, before)
+            phi.add_incoming(later, loop)
         builder.position_at_end(after)
-        found = [[builder.phi(vector) for _ in range(n)] for _ in range(4)]
-        for m in range(4):
-            for v in range(n):
-                found[m][v].add_incoming(zero, before)
-                found[m][v].add_incoming(added[m][v], loop)
-        for m in range(4):
-            for v in range(n):
-                total = builder.fadd(load(rows[m], v), found[m][v])
-                builder.store(total, vector_at(rows[m], v)).align = 4
+        found = {place: builder.phi(emit.vector) for place in places}
+        for place in places:
+            found[place].add_incoming(emit.zero, before)
+            found[place].add_incoming(added[place], loop)
+        for m, v in places:
+            emit.store(builder.fadd(emit.load(rows[m], v), found[m, v]), rows[m], v)
         return context.get_dummy_value()
 
     return types.void(vectors, width, both, mutual, *[types.int64] * 16), build
